@@ -1,0 +1,18 @@
+"""ligeia-sidecar: tags a Ligeia sound library with Gemini, as a child process of the Tauri shell.
+
+The tour, outside in. Imports point one way, from the bottom of this list to its top:
+
+- `contract`     the wire: params, results, notifications, reasons, error codes
+- `settings`     argv, environment and .env text → one frozen Settings
+- `tagging/`     pure: what tags are, the vocabulary, what is sent to Gemini, what its answers mean
+- `gemini/`      the network: one request, its retries and their shared pace, unknown tags
+- `library/`     the database: every SQL statement, the one writer thread, readers, the run lock
+- `runs/`        the engine: counters, one batch, one run
+- `rpc/`         JSON-RPC over stdio: lines, methods, the server
+- `terminal`     `tag` and `demo` for people, over the same methods
+- `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
+
+Only `gemini/` opens sockets, only `library/` opens the database, only `rpc/stdio.py` touches fds 0, 1, 2.
+"""
+
+__version__ = "1.0.0"

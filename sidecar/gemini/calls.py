@@ -1,0 +1,185 @@
+"""One call done properly: pace, limiter, retries by verdict. The only place that waits for Gemini."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+import trio
+
+from sidecar.contract import RunStatus, Usage
+from sidecar.gemini.client import Answer, ApiVersion, GeminiClient, NotSent, Request
+from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.pace import Pace
+from sidecar.gemini.policy import (
+    End,
+    GiveUp,
+    Halve,
+    Limits,
+    OtherVersion,
+    Plain,
+    Tries,
+    Wait,
+    counted,
+    ended_by_versions,
+    verdict,
+)
+from sidecar.tagging.answers import Reply
+
+Stop = Halve | GiveUp | End
+"""What a call may come to instead of a reply."""
+
+TRANSIENT = (Failure.UNAVAILABLE, Failure.TIMEOUT)
+
+
+class Meter:
+    """Requests and tokens, counted as they happen: one for each batch, summed by the run."""
+
+    def __init__(self, total: "Meter | None" = None) -> None:
+        self.usage = Usage()
+        self._total = total
+
+    def add(self, usage: Usage) -> None:
+        """Adds here and to the run's total."""
+        self.usage = _sum(self.usage, usage)
+        if self._total is not None:
+            self._total.add(usage)
+
+
+class Calls:
+    """All of one run's requests. Owns the run's CapacityLimiter and Pace.
+
+    Guarantees: at most `pace.concurrency` requests are under way; none leaves while a delay that Gemini
+    asked for runs; a limiter token is held only while a request is under way, never while waiting.
+    """
+
+    def __init__(
+        self,
+        client: GeminiClient,
+        version: ApiVersion,
+        pace: Pace,
+        limits: Limits,
+        on_wait: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._version = version
+        self._limits = limits
+        self._on_wait = on_wait
+        self._limiter = trio.CapacityLimiter(pace.concurrency)
+        self.pace = pace
+
+    async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
+        """Gemini's reply, or why there will be none. Retries, waits and outages happen in here."""
+        tries, repeated = Tries(), False
+        while True:
+            await self._way_free()
+            if (end := self._outage_over()) is not None:
+                return end
+            async with self._limiter:
+                if self.pace.wait_seconds(trio.current_time()) > 0:
+                    continue
+                outcome = await self._attempt(request, tries, meter, repeated)
+                if outcome is None:
+                    continue
+                repeated = True
+                # Judged before the token is given back: who gets it next sees the new pace.
+                result = outcome if isinstance(outcome, Reply) else self._judge(outcome, tries, batch)
+            if isinstance(result, _Again):
+                tries = result.tries
+                await trio.sleep(result.after_seconds)
+            else:
+                return result
+
+    async def _attempt(
+        self, request: Request, tries: Tries, meter: Meter, repeated: bool
+    ) -> "Reply | _Failed | None":
+        """One send; None when the way was closed before the first byte left."""
+        sent_at, version = trio.current_time(), self._version.current
+        plain = msgspec.structs.replace(request, schema=None) if tries.plain else request
+        spent = Usage(requests=1, retries=int(repeated))
+        try:
+            answer: Answer = await self._client.generate(plain, version)
+        except NotSent:
+            spent = Usage()
+            return None
+        except GeminiError as error:
+            return _Failed(error, sent_at, version)
+        finally:  # what a cancel cuts off has been sent, and may be billed
+            meter.add(spent)
+        meter.add(answer.usage)
+        self.pace.succeeded()
+        self._resize()
+        return answer.reply
+
+    def _judge(self, failed: "_Failed", tries: Tries, batch: int) -> "_Again | Stop":
+        """Books the failure with the pace and decides. Synchronous: nothing can be cut off inside."""
+        error, now = failed.error, trio.current_time()
+        costs = self._book(failed, batch, now)
+        after = counted(tries, error) if costs else Tries(0, tries.refusals, tries.unusable, tries.plain)
+        decided = verdict(error, after, self._limits, random.random(), datetime.now(UTC))
+        self._resize()
+        match decided:
+            case Wait(seconds=seconds, everyone=everyone):
+                if everyone:
+                    self.pace.hold(seconds, now)
+                if self.pace.wait_seconds(now) > 0:
+                    self._on_wait()
+                return _Again(after, 0 if everyone or not costs else seconds)
+            case Plain():
+                return _Again(msgspec.structs.replace(after, plain=True), 0)
+            case OtherVersion():
+                if failed.version != self._version.current or self._version.refuse(failed.version):
+                    return _Again(after, 0)
+                return ended_by_versions(error)
+            case _:
+                return decided
+
+    def _book(self, failed: "_Failed", batch: int, now: float) -> bool:
+        """Tells the pace; True when the failure uses up one of the request's tries."""
+        kind, sent_at = failed.error.kind, failed.sent_at
+        if kind in TRANSIENT:
+            return self.pace.failed(batch, sent_at, now, random.random())
+        if kind is Failure.FOREIGN_PAGE:
+            return self.pace.unanswered(sent_at, now, random.random())
+        if kind is Failure.RATE_LIMITED:
+            self.pace.refused(sent_at, now)
+        else:
+            self.pace.reached()
+        return True
+
+    def _resize(self) -> None:
+        if self._limiter.total_tokens != self.pace.concurrency:
+            self._limiter.total_tokens = self.pace.concurrency
+
+    async def _way_free(self) -> None:
+        while (seconds := self.pace.wait_seconds(trio.current_time())) > 0:
+            left = self.pace.outage_left(trio.current_time())
+            if left is not None and left < seconds:
+                await trio.sleep(left)
+                return
+            await trio.sleep(seconds)
+
+    def _outage_over(self) -> End | None:
+        if self.pace.outage_left(trio.current_time()) != 0:
+            return None
+        minutes = self._limits.outage_max_seconds / 60
+        return End(
+            RunStatus.FAILED,
+            f"Gemini could not be reached for {minutes:.0f} minutes. Check the network connection and start "
+            "tagging again: it goes on where it stopped.",
+        )
+
+
+class _Failed(msgspec.Struct, frozen=True):
+    error: GeminiError
+    sent_at: float
+    version: str
+
+
+class _Again(msgspec.Struct, frozen=True):
+    tries: Tries
+    after_seconds: float
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*(getattr(one, name) + getattr(other, name) for name in Usage.__struct_fields__))

@@ -1,0 +1,305 @@
+"""One request to Gemini through the google-genai SDK on trio. Its errors and httpx's become GeminiError.
+
+`google.genai` is imported when the first client is opened: it costs 0.3–0.5 s and 25–30 MB, and
+`status` must answer before.
+"""
+
+import json
+import ssl
+import warnings
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import trio
+from msgspec import Struct
+
+from sidecar.contract import Reason, Usage
+from sidecar.gemini.failures import Failure, GeminiError, classify
+from sidecar.redaction import Redactor
+from sidecar.settings import Settings
+from sidecar.tagging.answers import Reply
+
+if TYPE_CHECKING:
+    from google.genai import types
+
+API_VERSIONS = ("v1beta", "v1")
+"""Tried in this order: the SDK's default `v1` has refused `systemInstruction` before (req_llm#162)."""
+SHORTEST_SERVER_DEADLINE_SECONDS = 10
+"""Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
+LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+"""As sent. A tagging answer for 500 files has some 150 kB."""
+
+_BLOCKED = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MODEL_ARMOR",
+        "JAILBREAK",
+        "ESCALATION",
+    }
+)
+
+
+class Request(Struct, frozen=True):
+    """What is asked. `schema` is an OpenAPI subset; None sends none (but still asks for JSON)."""
+
+    system: str
+    text: str
+    schema: dict[str, Any] | None
+
+
+class Answer(Struct, frozen=True):
+    """A usable 200 and what Gemini counted for it."""
+
+    reply: Reply
+    usage: Usage
+
+
+class NotSent(Exception):  # noqa: N818 - nothing went wrong
+    """The way was closed in the last instant: not a byte of the request left."""
+
+
+class ApiVersion:
+    """Which API version the process uses; remembered across runs once one was refused."""
+
+    def __init__(self) -> None:
+        self._refused: set[str] = set()
+
+    @property
+    def current(self) -> str:
+        """The first version that was not refused; the first of all when both were."""
+        return next((version for version in API_VERSIONS if version not in self._refused), API_VERSIONS[0])
+
+    def refuse(self, version: str) -> bool:
+        """Remembers that a field is unknown to `version`; False when no other version is left."""
+        self._refused.add(version)
+        if len(self._refused) < len(API_VERSIONS):
+            return True
+        self._refused.clear()
+        return False
+
+
+class GeminiClient:
+    """Sends single requests for one Settings. Made by `open_client`; safe for concurrent calls."""
+
+    def __init__(
+        self, settings: Settings, sdk: ModuleType, http: httpx.AsyncClient, idle: httpx.Client
+    ) -> None:
+        self._settings = settings
+        self._sdk = sdk
+        self._http = http
+        self._idle = idle
+        self._clients: dict[str, Any] = {}
+        self._configs: dict[tuple[str, bool], types.GenerateContentConfig] = {}
+        self._redactor = Redactor()
+        self._redactor.add(settings.api_key or "")
+
+    async def generate(self, request: Request, version: str) -> Answer:
+        """One `generateContent`. Raises GeminiError, or NotSent when `may_send` said no."""
+        response = await self._caught(
+            lambda: self._client(version).aio.models.generate_content(
+                model=self._settings.model, contents=request.text, config=self._config(request)
+            )
+        )
+        return Answer(_reply(response), _usage(response))
+
+    async def look_at_model(self, version: str) -> None:
+        """Asks for the model's description: costs no quota, but needs a valid key. Raises GeminiError."""
+        await self._caught(lambda: self._client(version).aio.models.get(model=self._settings.model))
+
+    async def _caught(self, call: Callable[[], Any]) -> Any:
+        """Runs one SDK call, bounded in time, with every error of SDK and transport as a GeminiError."""
+        settings = self._settings
+        with trio.move_on_after(settings.request_timeout_seconds):
+            try:
+                return await call()
+            except self._sdk.errors.APIError as error:
+                headers = getattr(error.response, "headers", {})
+                failure = classify(
+                    int(error.code or 0),
+                    headers,
+                    error.details,
+                    model=settings.model,
+                    now=datetime.now(UTC),
+                )
+                failure.detail = self._redactor.redact(failure.detail)
+                raise failure from None
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+                raise _transport_failure(error, self._redactor) from None
+            except (ValueError, TypeError, RecursionError) as error:
+                raise _unreadable(error) from None
+        detail = f"no answer within {settings.request_timeout_seconds:g} s"
+        raise GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+
+    def _client(self, version: str) -> Any:
+        """Everything that a stray environment variable of the SDK could redirect is passed explicitly."""
+        if version not in self._clients:
+            types = self._sdk.types
+            timeout = max(self._settings.request_timeout_seconds, SHORTEST_SERVER_DEADLINE_SECONDS)
+            self._clients[version] = self._sdk.Client(
+                api_key=self._settings.api_key,
+                vertexai=False,
+                debug_config=self._sdk.client.DebugConfig(client_mode=None),
+                http_options=types.HttpOptions(
+                    base_url=self._settings.base_url,
+                    api_version=version,
+                    timeout=int(timeout * 1000),
+                    httpx_client=self._idle,
+                    httpx_async_client=self._http,
+                ),
+            )
+        return self._clients[version]
+
+    def _config(self, request: Request) -> "types.GenerateContentConfig":
+        """Built once for each instruction and schema: pydantic's validation costs more than the call."""
+        key = (request.system, request.schema is None)
+        if request.schema is not None:
+            key = (request.system + json.dumps(request.schema), False)
+        if key not in self._configs:
+            types = self._sdk.types
+            self._configs[key] = types.GenerateContentConfig(
+                system_instruction=request.system,
+                response_mime_type="application/json",
+                response_schema=types.Schema.model_validate(request.schema) if request.schema else None,
+                automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+                automatic_continuation=False,
+            )
+        return self._configs[key]
+
+
+@asynccontextmanager
+async def open_client(settings: Settings, may_send: Callable[[], bool]) -> AsyncIterator[GeminiClient]:
+    """A client for these settings, closed at the end with all its connections.
+
+    `may_send` is asked in the last instant before the first byte of every request. Raises GeminiError
+    SETTING when base URL, key or proxy cannot be used at all.
+    """
+    sdk = await trio.to_thread.run_sync(_import_sdk, abandon_on_cancel=True)
+    try:
+        context = httpx.create_ssl_context()
+        http = httpx.AsyncClient(
+            verify=context,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
+            event_hooks={"request": [_gate(may_send)], "response": [_bound_answer]},
+        )
+        idle = httpx.Client(verify=context, trust_env=False)
+    except (ImportError, ValueError, OSError) as error:
+        # httpx raises ImportError for a SOCKS proxy without its extra, ValueError for a broken proxy URL.
+        detail = (
+            f"the proxy or certificate settings of the environment are not usable ({type(error).__name__})"
+        )
+        raise GeminiError(Failure.SETTING, detail) from None
+    async with http:
+        with idle:
+            yield GeminiClient(settings, sdk, http, idle)
+
+
+def _import_sdk() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import google.genai  # noqa: PLC0415 - see the module's docstring
+        import google.genai.client  # noqa: PLC0415
+        import google.genai.errors  # noqa: PLC0415
+    return google.genai
+
+
+def _gate(may_send: Callable[[], bool]) -> Callable[[httpx.Request], Any]:
+    """Between the decision to send and the first byte lies a TLS handshake: time for a 429 to arrive."""
+
+    async def trace(event: str, _info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started") and not may_send():
+            raise NotSent
+
+    async def hook(request: httpx.Request) -> None:
+        request.extensions["trace"] = trace
+
+    return hook
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > LARGEST_ANSWER_BYTES:
+                raise httpx.DecodingError("the answer is too large")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound_answer(response: httpx.Response) -> None:
+    if isinstance(response.stream, httpx.AsyncByteStream):
+        response.stream = _BoundedStream(response.stream)
+
+
+_SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
+
+
+def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
+    text = redactor.redact(" ".join(str(error).split())[:200])
+    if isinstance(error, _SETTING_ERRORS):
+        return GeminiError(
+            Failure.SETTING, "the API key or GOOGLE_GEMINI_BASE_URL holds characters it may not"
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
+    if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
+        return GeminiError(Failure.FOREIGN_PAGE, text or "an unreadable answer", status="BAD_ANSWER")
+    return GeminiError(Failure.UNAVAILABLE, text or "the connection broke", status="UNREACHABLE")
+
+
+def _unreadable(error: Exception) -> GeminiError:
+    if isinstance(error, UnicodeEncodeError):
+        return GeminiError(Failure.SETTING, "the API key holds characters that no key has")
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER")
+    return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")
+
+
+def _reply(response: "types.GenerateContentResponse") -> Reply:
+    """The text of the first candidate without thoughts, and what is wrong with how it ended."""
+    candidate = response.candidates[0] if response.candidates else None
+    feedback = response.prompt_feedback
+    if feedback is not None and feedback.block_reason is not None:
+        return Reply("", Reason.BLOCKED)
+    if candidate is None:
+        raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
+    parts = (candidate.content.parts if candidate.content else None) or []
+    text = "".join(part.text for part in parts if part.text and not part.thought)
+    finish = _word(candidate.finish_reason)
+    if finish in _BLOCKED:
+        return Reply(text, Reason.BLOCKED)
+    if finish in ("STOP", "FINISH_REASON_UNSPECIFIED", ""):
+        if not text:
+            raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
+        return Reply(text)
+    return Reply(text, Reason.BAD_RESPONSE)
+
+
+def _word(reason: Any) -> str:
+    return str(getattr(reason, "value", reason) or "")
+
+
+def _usage(response: "types.GenerateContentResponse") -> Usage:
+    counted = response.usage_metadata
+    if counted is None:
+        return Usage()
+    return Usage(
+        prompt_tokens=counted.prompt_token_count or 0,
+        cached_tokens=counted.cached_content_token_count or 0,
+        output_tokens=counted.candidates_token_count or 0,
+        thoughts_tokens=counted.thoughts_token_count or 0,
+    )

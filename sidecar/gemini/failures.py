@@ -1,0 +1,173 @@
+"""What Gemini's refusals mean. Pure: HTTP status, headers and body → GeminiError.
+
+Every part of Google's error envelope is optional and some are malformed in the wild, so each is looked
+for, none is required. Sources: CONTRACT section 6, recorded answers named beside each rule.
+"""
+
+import email.utils
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Failure(StrEnum):
+    """The rows of the contract's table; the policy decides by these alone."""
+
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    UNUSABLE = "unusable"
+    FOREIGN_PAGE = "foreign_page"
+    REJECTED = "rejected"
+    UNKNOWN_FIELD = "unknown_field"
+    KEY_REFUSED = "key_refused"
+    FORBIDDEN = "forbidden"
+    MODEL_UNKNOWN = "model_unknown"
+    LOCATION = "location"
+    SETTING = "setting"
+
+
+class GeminiError(Exception):
+    """A request that brought no answer. `detail` is for the person: redacted, one line, may be empty.
+
+    `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
+    """
+
+    def __init__(
+        self, kind: Failure, detail: str = "", *, status: str = "", delay_seconds: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.status = status
+        self.delay_seconds = delay_seconds
+
+
+_DURATION = re.compile(r"^\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)?\s*$")
+_RETRY_IN_TEXT = re.compile(r"retry in ([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)\b", re.IGNORECASE)
+_ZERO_LIMIT = re.compile(r"\blimit: 0(?![.0-9])")
+_SPENT = re.compile(r"\b(?:credits?|prepa(?:y|id)\w*|spend(?:ing)? (?:cap|limit))\b", re.IGNORECASE)
+_KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_NOT_FOUND"})
+
+
+def classify(status: int, headers: Mapping[str, str], body: Any, *, model: str, now: datetime) -> GeminiError:
+    """The failure that an HTTP answer other than a usable 200 stands for; `now` dates `Retry-After`."""
+    error = _envelope(body)
+    message = _line(error.get("message"))
+    details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
+    word = error.get("status") if isinstance(error.get("status"), str) else str(status)
+    delay = _delay(headers, details, message, now) if status in (429, 503, 504) else None
+    kind, detail = _kind(status, message, details, model)
+    return GeminiError(kind, detail, status=word or str(status), delay_seconds=delay)
+
+
+class _Answer(NamedTuple):
+    status: int
+    message: str
+    reasons: frozenset[str]
+
+
+_ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
+    (Failure.RATE_LIMITED, lambda a: a.status == 429),
+    (Failure.KEY_REFUSED, lambda a: bool(a.reasons & _KEY_REASONS) or a.status == 401),
+    (Failure.KEY_REFUSED, lambda a: a.status == 400 and "api key" in a.message),
+    (Failure.LOCATION, lambda a: "location is not supported" in a.message),
+    (Failure.FORBIDDEN, lambda a: a.status == 403),
+    (Failure.MODEL_UNKNOWN, lambda a: a.status == 404),
+    (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and "unknown name" in a.message),
+    (Failure.UNAVAILABLE, lambda a: a.status in (408, 499) or a.status >= 500),
+    (Failure.REJECTED, lambda a: 400 <= a.status < 500),
+    (Failure.FOREIGN_PAGE, lambda a: a.status != 429),
+)
+"""First match wins: a bad key is a 400, so the reason is looked at before the number."""
+
+
+def _kind(status: int, message: str, details: list[dict[str, Any]], model: str) -> tuple[Failure, str]:
+    if status == 429 and (quota := _exhausted(message, details, model)):
+        return Failure.QUOTA_EXHAUSTED, quota
+    answer = _Answer(status, message.lower(), frozenset(str(detail.get("reason")) for detail in details))
+    kind = next(failure for failure, matches in _ROWS if matches(answer))
+    return kind, message or f"HTTP {status}"
+
+
+def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> str:
+    """Which quota is used up for today or for good; empty when waiting a little would help.
+
+    A per-day violation wins whatever short delay stands beside it (OmniRoute#9504, Graphify#2840).
+    """
+    for violation in _violations(details):
+        quota = str(violation.get("quotaId") or violation.get("quotaMetric") or "")
+        limit = violation.get("quotaValue")
+        dimensions = violation.get("quotaDimensions")
+        of_model = dimensions.get("model") if isinstance(dimensions, dict) else None
+        name = f"{quota or 'the quota'} of model {of_model or model}"
+        if "perday" in quota.lower().replace("_", ""):
+            return name + (f" ({limit} a day)" if limit else "")
+        if str(limit) == "0":
+            return f"{name} (limit 0: the model is not part of this plan)"
+    if _ZERO_LIMIT.search(message):
+        return f"the quota of model {model} (limit 0: the model is not part of this plan)"
+    return f"the prepaid credit or spending limit ({message})" if _SPENT.search(message) else ""
+
+
+def _violations(details: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for detail in details:
+        for violation in _list(detail.get("violations")):
+            if isinstance(violation, dict):
+                yield violation
+
+
+def _delay(
+    headers: Mapping[str, str], details: list[dict[str, Any]], message: str, now: datetime
+) -> float | None:
+    """Seconds the server asks for: the longest of `RetryInfo`, `Retry-After` and the sentence."""
+    asked = [seconds(detail.get("retryDelay")) for detail in details]
+    asked.append(_retry_after(headers.get("retry-after"), now))
+    if all(value is None for value in asked) and (found := _RETRY_IN_TEXT.search(message)):
+        asked.append(seconds("".join(found.groups())))
+    return max((value for value in asked if value is not None), default=None)
+
+
+def seconds(value: object) -> float | None:
+    """A protobuf Duration: `"4.2s"`, `"45.837906927s"`, also `"500ms"` and `{"seconds": 3}`."""
+    if isinstance(value, dict):
+        whole, nanos = value.get("seconds", 0), value.get("nanos", 0)
+        parts = [seconds(f"{part}") for part in (whole, nanos)]
+        return None if parts[0] is None else parts[0] + (parts[1] or 0) / 1e9
+    found = _DURATION.match(value) if isinstance(value, str) else None
+    if found is None:
+        return None
+    return float(found[1]) / (1000 if found[2] == "ms" else 1)
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """RFC 9110 10.2.3: seconds, or a date; a date in the past asks for nothing."""
+    if value is None:
+        return None
+    if (plain := seconds(value)) is not None:
+        return plain
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def _envelope(body: Any) -> dict[str, Any]:
+    """The object in `error`; the whole is sometimes wrapped in a one-element array (continue#8516)."""
+    if isinstance(body, list):
+        body = body[0] if body else None
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _line(value: object) -> str:
+    return " ".join(value.split())[:400] if isinstance(value, str) else ""

@@ -1,0 +1,198 @@
+"""Failure → verdict, as a table, and full-jitter backoff. Pure: a decision returns, only the caller waits."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from sidecar.contract import Reason, RunStatus
+from sidecar.gemini.failures import Failure, GeminiError
+
+MAX_REFUSALS = 10
+"""429s that one request may meet before it fails as `rate_limited` (CONTRACT section 6)."""
+MAX_UNUSABLE = 2
+"""Sends after the first, for a 200 that holds nothing usable (CONTRACT sections 6 and 9)."""
+
+
+class Limits(Struct, frozen=True):
+    """The settings that bound retries; seconds unless the name says otherwise."""
+
+    max_attempts: int
+    backoff_base_seconds: float
+    backoff_max_seconds: float
+    outage_max_seconds: float
+
+
+class Tries(Struct, frozen=True):
+    """What one request has met so far, this failure included. `plain`: sent without response schema."""
+
+    attempts: int = 0
+    refusals: int = 0
+    unusable: int = 0
+    plain: bool = False
+
+
+class Wait(Struct, frozen=True):
+    """Send again after that long; `everyone`: no batch sends before (the server asked us to wait)."""
+
+    seconds: float
+    everyone: bool
+
+
+class Plain(Struct, frozen=True):
+    """Send again at once, without the response schema."""
+
+
+class OtherVersion(Struct, frozen=True):
+    """Send again at once with the other API version, if that has not been refused too."""
+
+
+class Halve(Struct, frozen=True):
+    """Not these files together; a file alone fails with the reason."""
+
+    reason: Reason
+    message: str
+
+
+class GiveUp(Struct, frozen=True):
+    """The request's files fail with the reason; the run goes on."""
+
+    reason: Reason
+    message: str
+
+
+class End(Struct, frozen=True):
+    """No request of this run can succeed: it ends with this status and sentence."""
+
+    status: RunStatus
+    message: str
+
+
+Verdict = Wait | Plain | OtherVersion | Halve | GiveUp | End
+
+
+def backoff(failures: int, limits: Limits, jitter: float) -> float:
+    """Full-jitter exponential backoff in seconds; `jitter` is uniform in [0, 1), `failures` from 1.
+
+    Source: the "full jitter" of the AWS architecture blog, 2015.
+    """
+    exponent = min(failures - 1, 32)
+    return jitter * min(limits.backoff_max_seconds, limits.backoff_base_seconds * 2.0**exponent)
+
+
+def counted(tries: Tries, error: GeminiError) -> Tries:
+    """`tries` with this failure added to the count that it uses up."""
+    match error.kind:
+        case Failure.RATE_LIMITED:
+            return Tries(tries.attempts, tries.refusals + 1, tries.unusable, tries.plain)
+        case Failure.UNUSABLE | Failure.FOREIGN_PAGE:
+            return Tries(tries.attempts, tries.refusals, tries.unusable + 1, tries.plain)
+        case Failure.UNAVAILABLE | Failure.TIMEOUT:
+            return Tries(tries.attempts + 1, tries.refusals, tries.unusable, tries.plain)
+        case _:
+            return tries
+
+
+def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now: datetime) -> Verdict:
+    """What to do about a failure. `tries` counts it already; `now` dates the end of a long wait."""
+    delay = error.delay_seconds
+    if delay is not None and delay > limits.outage_max_seconds:
+        return End(
+            RunStatus.QUOTA_EXHAUSTED,
+            f"Gemini asks to wait until {_clock(now + timedelta(seconds=min(delay, 8.64e6)), now)}. "
+            "Start tagging again after that: it goes on where it stopped.",
+        )
+    return _TABLE[error.kind](error, tries, limits, jitter)
+
+
+_Row = Callable[[GeminiError, Tries, Limits, float], Verdict]
+
+
+def _rate_limited(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
+    if tries.refusals >= MAX_REFUSALS:
+        return GiveUp(
+            Reason.RATE_LIMITED,
+            f"Gemini's rate limit refused this {MAX_REFUSALS} times. Lower max_parallel or try later.",
+        )
+    if error.delay_seconds is not None:
+        return Wait(error.delay_seconds, everyone=True)
+    return Wait(backoff(tries.refusals, limits, jitter), everyone=True)
+
+
+def _transient(reason: Reason) -> _Row:
+    def row(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
+        if tries.attempts >= limits.max_attempts:
+            tried = "once" if tries.attempts == 1 else f"{tries.attempts} times"
+            return GiveUp(reason, f"Gemini did not answer, tried {tried} ({error.detail or error.status}).")
+        wait = backoff(max(tries.attempts, 1), limits, jitter)
+        if error.delay_seconds is not None:
+            return Wait(max(error.delay_seconds, wait), everyone=True)
+        return Wait(wait, everyone=False)
+
+    return row
+
+
+def _unusable(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
+    if tries.unusable > MAX_UNUSABLE:
+        return Halve(Reason.BAD_RESPONSE, f"Gemini's answer could not be used ({error.detail}).")
+    return Wait(backoff(tries.unusable, limits, jitter), everyone=False)
+
+
+def _rejected(error: GeminiError, tries: Tries, _limits: Limits, _jitter: float) -> Verdict:
+    if not tries.plain:
+        return Plain()
+    return Halve(Reason.REQUEST_REJECTED, f"Gemini rejected the request: {error.detail}")
+
+
+def _ends(sentence: str, status: RunStatus = RunStatus.FAILED) -> _Row:
+    def row(error: GeminiError, _tries: Tries, _limits: Limits, _jitter: float) -> Verdict:
+        return End(status, sentence.format(detail=error.detail.rstrip(".") or error.status))
+
+    return row
+
+
+_TABLE: dict[Failure, _Row] = {
+    Failure.RATE_LIMITED: _rate_limited,
+    Failure.QUOTA_EXHAUSTED: _ends(
+        "Gemini's quota is used up: {detail}. Tagging goes on where it stopped when you start it again "
+        "after the quota's reset (midnight Pacific time for daily quotas) or with a larger plan.",
+        RunStatus.QUOTA_EXHAUSTED,
+    ),
+    Failure.UNAVAILABLE: _transient(Reason.SERVICE_UNAVAILABLE),
+    Failure.TIMEOUT: _transient(Reason.TIMEOUT),
+    Failure.UNUSABLE: _unusable,
+    Failure.FOREIGN_PAGE: _unusable,
+    Failure.REJECTED: _rejected,
+    Failure.UNKNOWN_FIELD: lambda *_: OtherVersion(),
+    Failure.KEY_REFUSED: _ends(
+        "Gemini refused the API key ({detail}). Check the key in the settings (GEMINI_API_KEY) or make a "
+        "new one in Google AI Studio."
+    ),
+    Failure.FORBIDDEN: _ends(
+        "Gemini denies this API key access ({detail}). Check in Google AI Studio that the key is not "
+        "blocked and that the Gemini API is enabled for its project."
+    ),
+    Failure.MODEL_UNKNOWN: _ends(
+        "Gemini does not know the model or no longer offers it ({detail}). Choose another one with the "
+        "`model` setting (LIGEIA_MODEL); also check GOOGLE_GEMINI_BASE_URL if you have set it."
+    ),
+    Failure.LOCATION: _ends(
+        "Gemini is not offered where this computer is ({detail}). A key of a billed project or another "
+        "network may help."
+    ),
+    Failure.SETTING: _ends("Requests cannot be sent with these settings: {detail}."),
+}
+
+
+def ended_by_versions(error: GeminiError) -> End:
+    """Both API versions refused a field."""
+    return End(
+        RunStatus.FAILED,
+        f"Gemini does not accept the requests of this version of the sidecar ({error.detail.rstrip('.')}). "
+        "Update Ligeia.",
+    )
+
+
+def _clock(when: datetime, now: datetime) -> str:
+    local, today = when.astimezone(), now.astimezone()
+    return f"{local:%H:%M}" if local.date() == today.date() else f"{local:%Y-%m-%d %H:%M}"

@@ -1,0 +1,94 @@
+"""Opening the shell's database, and judging whether it is a library that can be tagged."""
+
+import contextlib
+import sqlite3
+from pathlib import Path, PurePath
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from sidecar.library.faults import OLDER, Fault, LibraryError
+
+_REQUIRED: dict[str, frozenset[str]] = {
+    "audio_files": frozenset({"id", "file_path", "title", "artist", "album", "genre", "mood"}),
+    "rpg_tags": frozenset({"audio_file_id", "tag_type", "tag_value"}),
+    "tag_vocabulary": frozenset({"tag_type", "tag_value", "is_active"}),
+}
+_MIGRATED: dict[str, frozenset[str]] = {
+    "audio_files": frozenset({"auto_tagged", "auto_tag_date", "auto_tag_version"}),
+    "tag_mapping_cache": frozenset({"invalid_tag", "valid_tag", "tag_type", "usage_count"}),
+    "auto_tag_history": frozenset({"id", "file_id", "tagged_at", "tags_applied", "api_version"}),
+}
+
+
+class Shape(Struct, frozen=True):
+    """The columns of the shell's tables that some libraries have and others lack."""
+
+    columns: dict[str, frozenset[str]]
+
+    def has(self, table: str, column: str) -> bool:
+        """Whether that column may be named in a statement."""
+        return column in self.columns.get(table, frozenset())
+
+
+def database_uri(path: PurePath, mode: str = "rw") -> str:
+    """An SQLite URI for an absolute path that never creates the file.
+
+    Drive letters and UNC paths get the slashes that https://sqlite.org/uri.html asks for; checked on
+    PureWindowsPath, since Windows can't be run here.
+    """
+    text = path.as_posix()
+    if text.startswith("//"):
+        text = "//" + text
+    elif not text.startswith("/"):
+        text = "/" + text
+    return f"file:{quote(text, safe='/:')}?mode={mode}"
+
+
+def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode, usable from any thread (one at a time). Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        database_uri(path.absolute()),
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=64,
+    )
+    try:
+        # Paths that are not UTF-8 stay readable; sqlite3 would refuse the whole row.
+        connection.text_factory = lambda raw: str(raw, "utf-8", "replace")
+        if writes:
+            with contextlib.suppress(sqlite3.OperationalError):  # in use, or read-only: BEGIN will tell
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA busy_timeout=0")
+        else:
+            connection.execute("PRAGMA query_only=ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def judge(connection: sqlite3.Connection) -> Shape:
+    """The library's shape. Raises LibraryError NOT_A_LIBRARY, sqlite3.Error."""
+    columns = {table: _columns(connection, table) for table in {**_REQUIRED, **_MIGRATED}}
+    if any(not names <= columns[table] for table, names in _REQUIRED.items()):
+        raise LibraryError(Fault.NOT_A_LIBRARY)
+    if any(not names <= columns[table] for table, names in _MIGRATED.items()):
+        raise LibraryError(Fault.NOT_A_LIBRARY, OLDER)
+    return Shape(columns)
+
+
+def check_writable(path: Path) -> None:
+    """Raises LibraryError READ_ONLY where nobody may write: also told to root, whom no file mode stops."""
+    if not path.stat().st_mode & 0o222:
+        raise LibraryError(Fault.READ_ONLY)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
+    return frozenset(
+        name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    )

@@ -1,0 +1,96 @@
+"""What can be wrong with the database, in a word and in a sentence; sqlite3's errors → LibraryError."""
+
+import sqlite3
+from enum import StrEnum
+from pathlib import Path
+
+from sidecar.contract import Code, DatabaseKind, RpcError
+
+
+class Fault(StrEnum):
+    """The kinds of the contract, and those that it counts among them on the wire."""
+
+    MISSING = "missing"
+    NOT_A_LIBRARY = "not_a_library"
+    READ_ONLY = "read_only"
+    LOCKED = "locked"
+    CORRUPT = "corrupt"
+    NO_VOCABULARY = "no_vocabulary"
+    FULL = "full"
+    BROKEN_DISK = "broken_disk"
+    REFUSED = "refused"
+
+
+SENTENCES: dict[Fault, str] = {
+    Fault.MISSING: "There is no database at the configured place. Check LIGEIA_DATABASE or --database.",
+    Fault.NOT_A_LIBRARY: "The database is not a Ligeia library: it lacks the tables of one.",
+    Fault.READ_ONLY: "The database cannot be written: the file or its folder is read-only.",
+    Fault.LOCKED: "The database is locked by another program. Close what uses it, or try again in a moment.",
+    Fault.CORRUPT: "The database is damaged. Restore it from a backup.",
+    Fault.NO_VOCABULARY: "The library's tag vocabulary is empty, so nothing can be tagged. Start Ligeia once "
+    "so that it fills the vocabulary.",
+    Fault.FULL: "The disk is full, so no tags can be saved. Free some space and start tagging again: it goes "
+    "on where it stopped.",
+    Fault.BROKEN_DISK: "The disk reports errors on the database. Check the disk, then start tagging again.",
+    Fault.REFUSED: "The database refused the change.",
+}
+OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
+
+_ON_THE_WIRE = {
+    Fault.FULL: DatabaseKind.READ_ONLY,
+    Fault.BROKEN_DISK: DatabaseKind.CORRUPT,
+    Fault.REFUSED: DatabaseKind.NOT_A_LIBRARY,
+}
+
+_BY_CODE = {
+    sqlite3.SQLITE_BUSY: Fault.LOCKED,
+    sqlite3.SQLITE_LOCKED: Fault.LOCKED,
+    sqlite3.SQLITE_READONLY: Fault.READ_ONLY,
+    sqlite3.SQLITE_PERM: Fault.READ_ONLY,
+    sqlite3.SQLITE_AUTH: Fault.READ_ONLY,
+    sqlite3.SQLITE_FULL: Fault.FULL,
+    sqlite3.SQLITE_IOERR: Fault.BROKEN_DISK,
+    sqlite3.SQLITE_CORRUPT: Fault.CORRUPT,
+    sqlite3.SQLITE_NOTADB: Fault.CORRUPT,
+    sqlite3.SQLITE_CANTOPEN: Fault.READ_ONLY,
+}
+
+
+class LibraryError(Exception):
+    """The database cannot be used, or not for this. `sentence` is for the person."""
+
+    def __init__(self, fault: Fault, sentence: str | None = None) -> None:
+        self.fault = fault
+        self.sentence = sentence or SENTENCES[fault]
+        super().__init__(self.sentence)
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether later batches cannot fare better, so that asking Gemini for them wastes money."""
+        return self.fault not in (Fault.LOCKED, Fault.REFUSED)
+
+    def on_the_wire(self) -> RpcError:
+        """Error -32010 with `data.kind`."""
+        kind = _ON_THE_WIRE.get(self.fault) or DatabaseKind(self.fault.value)
+        return RpcError(Code.DATABASE_UNAVAILABLE, self.sentence, {"kind": kind.value})
+
+
+def translated(error: sqlite3.Error, path: Path) -> LibraryError:
+    """The LibraryError that a sqlite3 error stands for; `path` is looked at to tell cases apart."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    if primary == sqlite3.SQLITE_CANTOPEN and not path.is_file():
+        return LibraryError(Fault.NOT_A_LIBRARY if path.exists() else Fault.MISSING)
+    if primary == sqlite3.SQLITE_NOTADB and _is_text(path):
+        return LibraryError(Fault.NOT_A_LIBRARY)
+    return LibraryError(_BY_CODE.get(primary, Fault.REFUSED) if primary is not None else Fault.REFUSED)
+
+
+def _is_text(path: Path) -> bool:
+    """A text file was never a library; other bytes without SQLite's header are a damaged one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        return b"\0" not in head and bool(head.decode("utf-8", "strict"))
+    except (OSError, UnicodeDecodeError):
+        return False

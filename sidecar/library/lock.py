@@ -1,0 +1,33 @@
+"""One run per database, across processes: an operating system's lock, gone with its holder.
+
+The lock is taken on a file of its own beside the database: locking the database file itself would
+interfere with SQLite's locks (https://sqlite.org/howtocorrupt.html, 2.2).
+"""
+
+from pathlib import Path
+
+from sidecar.library.faults import Fault, LibraryError
+
+
+class RunLock:
+    """Held from `take` to `release`, or to the death of the process."""
+
+    def __init__(self, database: Path) -> None:
+        import filelock  # noqa: PLC0415 - imports asyncio, which only a run pays for
+
+        self._busy: type[Exception] = filelock.Timeout
+        self._lock = filelock.FileLock(f"{database}.auto-tag-lock", thread_local=False)
+
+    def take(self) -> bool:
+        """False when another process holds it. Raises LibraryError READ_ONLY when it cannot be made."""
+        try:
+            self._lock.acquire(timeout=0)
+        except self._busy:
+            return False
+        except OSError:
+            raise LibraryError(Fault.READ_ONLY) from None
+        return True
+
+    def release(self) -> None:
+        """Gives it back; the file may stay behind, empty."""
+        self._lock.release()

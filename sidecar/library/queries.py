@@ -1,0 +1,185 @@
+"""What is read from the shell's tables, as functions of a connection. They raise sqlite3.Error."""
+
+import json
+import math
+import sqlite3
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sidecar.contract import HistoryEntry, UntaggedFile
+from sidecar.library.connections import Shape
+from sidecar.tagging.mappings import Mapping
+from sidecar.tagging.paths import common_root
+from sidecar.tagging.tags import AudioFile, Before, Snapshot, Tags, read_record
+from sidecar.tagging.vocabulary import TagType, Vocabulary, VocabularyTag, tag_type
+
+_UNTAGGED = """
+    auto_tagged IS NOT 1 AND (
+        genre IS NULL OR genre IN ('', 'Unknown') OR mood IS NULL OR mood = ''
+        OR NOT EXISTS (
+            SELECT 1 FROM rpg_tags
+            WHERE rpg_tags.audio_file_id = audio_files.id AND rpg_tags.tag_type IN ('occasion', 'keyword')
+        )
+    )"""
+"""CONTRACT section 5. The inner query runs on the index of the table's UNIQUE constraint."""
+
+_IDS = "SELECT value FROM json_each(?)"
+
+
+def untagged_ids(connection: sqlite3.Connection) -> "array[int]":
+    """Ids of all untagged files in ascending order: 8 bytes each."""
+    rows = connection.execute(f"SELECT id FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
+    return array("q", (file_id for (file_id,) in rows))
+
+
+def count_untagged(connection: sqlite3.Connection) -> int:
+    """How many files are untagged."""
+    count: int = connection.execute(f"SELECT count(*) FROM audio_files WHERE {_UNTAGGED}").fetchone()[0]
+    return count
+
+
+def untagged_files(connection: sqlite3.Connection, after_id: int, limit: int | None) -> list[UntaggedFile]:
+    """A page of untagged files by id."""
+    rows = connection.execute(
+        f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
+                CAST(album AS TEXT), CAST(genre AS TEXT), CAST(mood AS TEXT)
+            FROM audio_files WHERE id > ? AND {_UNTAGGED} ORDER BY id LIMIT ?""",
+        (after_id, -1 if limit is None else limit),
+    )
+    return [UntaggedFile(*row) for row in rows]
+
+
+def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
+    """Those of `ids` that no file has, in their order."""
+    rows = connection.execute(f"SELECT id FROM audio_files WHERE id IN ({_IDS})", (_json(ids),))
+    known = {file_id for (file_id,) in rows}
+    return [file_id for file_id in ids if file_id not in known]
+
+
+def library_root(connection: sqlite3.Connection) -> str:
+    """The folder that all of the library's paths share; read off the two ends of the path index."""
+    first, last = connection.execute(
+        "SELECT (SELECT min(file_path) FROM audio_files), (SELECT max(file_path) FROM audio_files)"
+    ).fetchone()
+    return common_root(str(first or ""), str(last or ""))
+
+
+def vocabulary(connection: sqlite3.Connection, shape: Shape) -> Vocabulary:
+    """The active tags; rows of unknown types or without a value are none."""
+    note = "description" if shape.has("tag_vocabulary", "description") else "NULL"
+    parent = "parent_tag" if shape.has("tag_vocabulary", "parent_tag") else "NULL"
+    rows = connection.execute(
+        f"""SELECT CAST(tag_type AS TEXT), CAST(tag_value AS TEXT), CAST({note} AS TEXT),
+                CAST({parent} AS TEXT) FROM tag_vocabulary WHERE is_active"""
+    )
+    return Vocabulary(
+        VocabularyTag(kind, value, description, parent_tag)
+        for type_text, value, description, parent_tag in rows
+        if value and (kind := tag_type(type_text or "")) is not None
+    )
+
+
+def mappings(connection: sqlite3.Connection) -> list[Mapping]:
+    """The mapping cache, most used first."""
+    rows = connection.execute(
+        """SELECT CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), CAST(valid_tag AS TEXT)
+            FROM tag_mapping_cache ORDER BY usage_count DESC"""
+    )
+    return [
+        Mapping(kind, invalid, valid, type_text)
+        for type_text, invalid, valid in rows
+        if invalid and valid and (kind := tag_type(type_text or "")) is not None
+    ]
+
+
+def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[Snapshot]:
+    """The files as they are now, in the order of `ids`; those that are gone are left out."""
+    duration = "duration" if shape.has("audio_files", "duration") else "NULL"
+    rows = connection.execute(
+        f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
+                CAST(album AS TEXT), {duration}, CAST(genre AS TEXT), CAST(mood AS TEXT),
+                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
+            FROM audio_files WHERE id IN ({_IDS})""",
+        (_json(ids),),
+    ).fetchall()
+    tags = _rpg_tags(connection, ids)
+    records = _records(connection, ids)
+    found: dict[int, Snapshot] = {}
+    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in rows:
+        record_id, record_text = records.get(file_id, (None, None))
+        occasions, keywords = tags.get(file_id, ((), ()))
+        found[file_id] = Snapshot(
+            AudioFile(file_id, path or "", title, artist, album, _duration(seconds)),
+            Before(genre, mood, occasions, keywords, _flag(tagged), date, version),
+            read_record(record_text),
+            record_id,
+        )
+    return [found[file_id] for file_id in ids if file_id in found]
+
+
+def current_tags(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Tags]:
+    """The tags of those files that still exist."""
+    rows = connection.execute(
+        f"SELECT id, CAST(genre AS TEXT), CAST(mood AS TEXT) FROM audio_files WHERE id IN ({_IDS})",
+        (_json(ids),),
+    ).fetchall()
+    tags = _rpg_tags(connection, ids)
+    return {file_id: Tags(genre, mood, *tags.get(file_id, ((), ()))) for file_id, genre, mood in rows}
+
+
+def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
+    """What was tagged when, newest first."""
+    rows = connection.execute(
+        """SELECT id, CAST(tagged_at AS TEXT), CAST(tags_applied AS TEXT), CAST(api_version AS TEXT)
+            FROM auto_tag_history WHERE file_id = ? ORDER BY id DESC""",
+        (file_id,),
+    )
+    return [HistoryEntry(*row) for row in rows]
+
+
+def has_own_tables(connection: sqlite3.Connection) -> bool:
+    """Whether a run has ever written to this library."""
+    return (
+        connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_runs'").fetchone() is not None
+    )
+
+
+def _rpg_tags(
+    connection: sqlite3.Connection, ids: Sequence[int]
+) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Occasions and keywords of the files, each sorted."""
+    found: dict[int, tuple[list[str], list[str]]] = {}
+    rows = connection.execute(
+        f"""SELECT audio_file_id, tag_type, CAST(tag_value AS TEXT) FROM rpg_tags
+            WHERE audio_file_id IN ({_IDS}) AND tag_type IN ('occasion', 'keyword')""",
+        (_json(ids),),
+    )
+    for file_id, kind, value in rows:
+        found.setdefault(file_id, ([], []))[0 if kind == TagType.OCCASION else 1].append(value)
+    return {file_id: (tuple(sorted(one)), tuple(sorted(two))) for file_id, (one, two) in found.items()}
+
+
+def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tuple[int, str]]:
+    """Id and text of the history row that our latest tagging of each file left."""
+    if not has_own_tables(connection):
+        return {}
+    rows = connection.execute(
+        f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
+            FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
+            WHERE auto_tag_latest.file_id IN ({_IDS})""",
+        (_json(ids),),
+    )
+    return {file_id: (history_id, text) for file_id, history_id, text in rows}
+
+
+def _json(ids: Iterable[int]) -> str:
+    return json.dumps(list(ids))
+
+
+def _duration(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _flag(value: Any) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,142 @@
+"""The library as the rest of the program sees it: open it when needed, read, write, know its state.
+
+Owns: the writer, the reading connections, what is known of tags. One for each process; every method is
+called from the trio thread. The file may be missing or foreign at the start and be right later, and it
+may be replaced while we run: each use looks whether it is still the file that was opened.
+"""
+
+import itertools
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from sidecar.contract import DatabaseStatus
+from sidecar.library.connections import Shape, check_writable, connect, judge
+from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
+
+READ_PATIENCE_SECONDS = 5.0
+"""Readers of a WAL database wait for nobody, but for recovery and exclusive locks of a moment."""
+STATUS_PATIENCE_SECONDS = 0.25
+_READERS = 4
+
+T = TypeVar("T")
+_Identity = tuple[int, int]
+
+
+class Library:
+    """The database at one path. Made by `open_library`."""
+
+    def __init__(self, path: Path | None, nursery: trio.Nursery) -> None:
+        self.path = path
+        self._nursery = nursery
+        self._opened: _Identity | None = None
+        self._writer: Writer | None = None
+        self._idle: deque[tuple[sqlite3.Connection, Shape]] = deque()
+        self._limiter = trio.CapacityLimiter(_READERS)
+        self._opening = trio.Lock()
+        self._generations = itertools.count(1)
+
+    async def read(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
+        """Runs `query` on a reading connection in a thread. Raises LibraryError.
+
+        A cancel abandons the thread, which gives its connection back by itself.
+        """
+        path = await self._open(READ_PATIENCE_SECONDS)
+        return await trio.to_thread.run_sync(
+            self._read, path, query, limiter=self._limiter, abandon_on_cancel=True
+        )
+
+    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+        """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
+        path = await self._open(READ_PATIENCE_SECONDS)
+        if self._writer is None:
+            self._writer = Writer(path, self._generations)
+            self._nursery.start_soon(self._writer.run)
+        return await self._writer.write(run, patience_seconds)
+
+    async def status(self) -> DatabaseStatus:
+        """Whether the library can be tagged, and what to do if not. Answers within a moment."""
+        try:
+            path = await self._open(STATUS_PATIENCE_SECONDS)
+            check_writable(path)
+        except LibraryError as error:
+            return DatabaseStatus(str(self.path) if self.path else None, ok=False, error=error.sentence)
+        except OSError:
+            return DatabaseStatus(str(self.path), ok=False, error=LibraryError(Fault.MISSING).sentence)
+        return DatabaseStatus(str(self.path), ok=True, error=None)
+
+    def close(self) -> None:
+        """Closes what is open; the writer ends when it has finished its transaction."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        while self._idle:
+            self._idle.pop()[0].close()
+        self._opened = None
+
+    async def _open(self, patience_seconds: float) -> Path:
+        """The path, once the file there is known to be a library."""
+        if self.path is None:
+            raise LibraryError(
+                Fault.MISSING, "No database is configured. Start with --database PATH or set LIGEIA_DATABASE."
+            )
+        try:
+            stat = self.path.stat()
+        except OSError:
+            self.close()
+            raise LibraryError(Fault.MISSING) from None
+        identity = (stat.st_dev, stat.st_ino)
+        if self._opened != identity:
+            async with self._opening:
+                if self._opened != identity:
+                    self.close()
+                    await trio.to_thread.run_sync(
+                        self._judge,
+                        self.path,
+                        patience_seconds,
+                        limiter=self._limiter,
+                        abandon_on_cancel=True,
+                    )
+                    self._opened = identity
+        return self.path
+
+    def _judge(self, path: Path, patience_seconds: float) -> None:
+        try:
+            connection = connect(path, busy_seconds=patience_seconds, writes=False)
+            try:
+                judge(connection)
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise translated(error, path) from None
+
+    def _read(self, path: Path, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
+        try:
+            try:
+                connection, shape = self._idle.popleft()
+            except IndexError:
+                connection = connect(path, busy_seconds=READ_PATIENCE_SECONDS, writes=False)
+                shape = judge(connection)
+            try:
+                return query(connection, shape)
+            finally:
+                self._idle.append((connection, shape))
+        except sqlite3.Error as error:
+            raise translated(error, path) from None
+
+
+@asynccontextmanager
+async def open_library(path: Path | None) -> AsyncIterator[Library]:
+    """The library at `path`; when the block ends, the writer has finished and all is closed."""
+    async with trio.open_nursery() as nursery:
+        library = Library(path, nursery)
+        try:
+            yield library
+        finally:
+            library.close()

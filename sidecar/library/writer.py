@@ -1,0 +1,186 @@
+"""The one thread that writes. It lives as long as the database is open.
+
+Owns: the only connection that writes. Guarantees, for every job handed to `write`:
+- it runs between BEGIN IMMEDIATE and COMMIT, alone, in the order of hand-over; an exception rolls back;
+- what it returned or raised reaches the awaiting task after COMMIT or ROLLBACK, never before;
+- a cancel takes effect at once while the job waits (in the queue, for its rest, for another process's
+  lock), and not at all once BEGIN has succeeded: then the task waits for the end of the transaction;
+- the lock is held at most two thirds of the time, so that another process's polling busy handler finds
+  it free (CONTRACT section 9, Fairness).
+Called from the trio thread only.
+"""
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import outcome
+import trio
+from msgspec import Struct
+
+from sidecar.library.connections import Shape, check_writable, connect, judge
+from sidecar.library.faults import Fault, LibraryError, translated
+
+PATIENCE_SECONDS = 30.0
+"""How long a write waits for another process's lock: the shell's own busy timeout."""
+_POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
+"""Between tries for the lock: the delays of SQLite's own busy handler (sqliteDefaultBusyCallback)."""
+_LONGEST_REST_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Transaction(Struct, frozen=True):
+    """What a job works with. `generation` rises whenever another process has changed the database."""
+
+    connection: sqlite3.Connection
+    shape: Shape
+    generation: int
+
+
+class _Job:
+    """One write on its way: pending, then either claimed by the thread or abandoned by its task."""
+
+    def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float) -> None:
+        self.run = run
+        self.patience_seconds = patience_seconds
+        self.abandoned = threading.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        self._task = trio.lowlevel.current_task()
+        self._lock = threading.Lock()
+        self._claimed = False
+
+    def claim(self) -> bool:
+        """For the thread: from here on the task waits for the end. False if it is gone."""
+        with self._lock:
+            self._claimed = not self.abandoned.is_set()
+            return self._claimed
+
+    def abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        """For trio: whether a cancel may take the task away now."""
+        with self._lock:
+            if self._claimed:
+                return trio.lowlevel.Abort.FAILED
+            self.abandoned.set()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+    def post(self, result: "outcome.Outcome[Any]") -> None:
+        """Hands the result to the task, which waits for it."""
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(trio.lowlevel.reschedule, self._task, result)
+
+
+class Writer:
+    """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery."""
+
+    def __init__(self, path: Path, generations: Iterator[int]) -> None:
+        self._path = path
+        self._generations = generations
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._free_at = 0.0
+        self._data_version: int | None = None
+        self._generation = 0
+
+    async def run(self) -> None:
+        """Until `close`. Not cancellable: the thread ends when it has dealt with what it was handed."""
+        await trio.to_thread.run_sync(self._serve, limiter=trio.CapacityLimiter(1))
+
+    def close(self) -> None:
+        """No more jobs; those that wait are still dealt with (their tasks are gone, or want them)."""
+        self._jobs.put(None)
+
+    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        job = _Job(run, patience_seconds)
+        self._jobs.put(job)
+        result: T = await trio.lowlevel.wait_task_rescheduled(job.abort)
+        return result
+
+    def _serve(self) -> None:
+        connection: sqlite3.Connection | None = None
+        shape: Shape | None = None
+        try:
+            while (job := self._jobs.get()) is not None:
+                try:
+                    if connection is None or shape is None:
+                        connection, shape = self._open()
+                    begun = self._begin(connection, job)
+                except (sqlite3.Error, LibraryError, OSError) as error:
+                    if job.claim():
+                        job.post(outcome.Error(self._named(error)))
+                    continue
+                if begun:
+                    job.post(self._transact(connection, shape, job))
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _open(self) -> tuple[sqlite3.Connection, Shape]:
+        check_writable(self._path)
+        connection = connect(self._path, busy_seconds=1, writes=True)
+        try:
+            return connection, judge(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _begin(self, connection: sqlite3.Connection, job: _Job) -> bool:
+        """Takes the lock for the job; False if its task is gone. Raises sqlite3.Error after its patience."""
+        job.abandoned.wait(max(0.0, self._free_at - time.monotonic()))
+        if not self._patiently(connection, "BEGIN IMMEDIATE", job):
+            return False
+        if not job.claim():
+            connection.execute("ROLLBACK")
+            return False
+        return True
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str, job: _Job) -> bool:
+        """Runs BEGIN or COMMIT once no other process is in the way; False if the task left meanwhile."""
+        deadline, polls = time.monotonic() + job.patience_seconds, 0
+        while not job.abandoned.is_set():
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                job.abandoned.wait(_POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
+                polls += 1
+            else:
+                return True
+        return False
+
+    def _transact(self, connection: sqlite3.Connection, shape: Shape, job: _Job) -> "outcome.Outcome[Any]":
+        began = time.monotonic()
+        try:
+            self._look_for_foreign_changes(connection)
+            result = outcome.capture(job.run, Transaction(connection, shape, self._generation))
+            if isinstance(result, outcome.Value):
+                self._patiently(connection, "COMMIT", job)
+        except sqlite3.Error as error:
+            result = outcome.Error(error)
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        now = time.monotonic()
+        self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
+        return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
+
+    def _look_for_foreign_changes(self, connection: sqlite3.Connection) -> None:
+        """`data_version` of this connection moves when any other one commits: only other processes do."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._data_version:
+            self._data_version = version
+            self._generation = next(self._generations)
+
+    def _named(self, error: BaseException) -> BaseException:
+        if isinstance(error, sqlite3.Error):
+            return translated(error, self._path)
+        if isinstance(error, FileNotFoundError):
+            return LibraryError(Fault.MISSING)
+        return LibraryError(Fault.READ_ONLY) if isinstance(error, OSError) else error

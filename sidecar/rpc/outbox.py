@@ -1,0 +1,134 @@
+"""What goes to the shell: in order, never blocking the event loop, bounded for a slow reader.
+
+`Waiting` decides, without I/O, what waits and what is dropped (contract 1); `Outbox` writes it.
+"""
+
+from collections import OrderedDict, deque
+from typing import Final
+
+from sidecar.rpc.stdio import CHUNK_BYTES, Pump
+
+MAX_WAITING_PROGRESS: Final = 64
+"""Once more wait, the reader is slow: some seconds of a run at full speed."""
+MAX_WAITING_BATCHES: Final = 512
+MAX_WAITING_BATCH_BYTES: Final = 1024 * 1024
+"""A report may hold 500 failures, so that a count alone would not bound the memory."""
+
+
+class Waiting:
+    """The lines that wait, first in, first out; amortised O(1) for each. Not thread-safe.
+
+    Answers and completions are kept always. The 65th waiting progress drops the earlier ones of its
+    run and stands where it came, so a run's last progress is always there, after its batch and before
+    its completion. The oldest batch reports beyond either bound are dropped; the newest never is.
+    """
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[int, bytes] = OrderedDict()  # by ticket; tickets count upwards
+        self._next_ticket = 0
+        self._run_of_progress: dict[int, str] = {}
+        self._progress_of_run: dict[str, deque[int]] = {}
+        self._batches: deque[int] = deque()
+        self._batch_bytes = 0
+        self.coalesced_progress = 0
+        self.dropped_batches = 0
+
+    def put(self, line: bytes) -> int:
+        """A line that is kept always; returns its ticket."""
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        self._lines[ticket] = line
+        return ticket
+
+    def put_progress(self, run_id: str, line: bytes) -> None:
+        """A progress: stands for all earlier ones of its run once too many wait."""
+        ticket = self.put(line)
+        tickets = self._progress_of_run.setdefault(run_id, deque())
+        tickets.append(ticket)
+        self._run_of_progress[ticket] = run_id
+        if len(self._run_of_progress) > MAX_WAITING_PROGRESS:
+            while len(tickets) > 1:
+                self._drop_progress(tickets.popleft())
+
+    def put_batch(self, line: bytes) -> None:
+        """A batch report: makes room for itself at the cost of the oldest."""
+        self._batches.append(self.put(line))
+        self._batch_bytes += len(line)
+        while len(self._batches) > 1 and (
+            len(self._batches) > MAX_WAITING_BATCHES or self._batch_bytes > MAX_WAITING_BATCH_BYTES
+        ):
+            self._batch_bytes -= len(self._lines.pop(self._batches.popleft()))
+            self.dropped_batches += 1
+
+    def take(self) -> bytes:
+        """The first lines, as many as fill one write, at least one; `b""` when none waits."""
+        taken: list[bytes] = []
+        room_bytes = CHUNK_BYTES
+        while self._lines and (not taken or len(self._first()) <= room_bytes):
+            taken.append(self._pop_first())
+            room_bytes -= len(taken[-1])
+        return b"".join(taken)
+
+    def _first(self) -> bytes:
+        return self._lines[next(iter(self._lines))]
+
+    def _pop_first(self) -> bytes:
+        ticket, line = self._lines.popitem(last=False)
+        if self._batches and self._batches[0] == ticket:
+            self._batches.popleft()
+            self._batch_bytes -= len(line)
+        elif (run_id := self._run_of_progress.pop(ticket, None)) is not None:
+            tickets = self._progress_of_run[run_id]
+            tickets.popleft()
+            if not tickets:
+                del self._progress_of_run[run_id]
+        return line
+
+    def _drop_progress(self, ticket: int) -> None:
+        del self._lines[ticket], self._run_of_progress[ticket]
+        self.coalesced_progress += 1
+
+
+class Outbox:
+    """The one way to stdout. Any thread may call; nothing but `flush` waits for the reader.
+
+    Lines come complete, with their `\\n`; an empty one is ignored. They leave in the order they came.
+    Once the shell has closed its end, everything is discarded silently.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._waiting = Waiting()
+        self._pump = Pump(fd, self._waiting.take, "outbox")
+
+    @property
+    def dropped_batches(self) -> int:
+        """How many `tagging-batch` a slow reader has cost so far."""
+        return self._waiting.dropped_batches
+
+    def answer(self, line: bytes) -> None:
+        """A response: kept always."""
+        if line:
+            self._pump.put(self._keep, line)
+
+    def progress(self, run_id: str, line: bytes) -> None:
+        """A `tagging-progress`: coalesced when the reader is slow."""
+        self._pump.put(self._waiting.put_progress, run_id, line)
+
+    def batch(self, run_id: str, line: bytes) -> None:  # noqa: ARG002 (symmetry: the bound is on all runs)
+        """A `tagging-batch`: dropped, the oldest first, when the reader is slow."""
+        self._pump.put(self._waiting.put_batch, line)
+
+    def complete(self, line: bytes) -> None:
+        """A `tagging-complete`: kept always."""
+        self._pump.put(self._keep, line)
+
+    def flush(self, deadline_seconds: float) -> bool:
+        """Blocks until all is written or discarded; False when the time was up before. For the exit."""
+        return self._pump.flush(deadline_seconds)
+
+    def close(self) -> None:
+        """Takes nothing more; what waits is still written. The descriptor stays open."""
+        self._pump.close()
+
+    def _keep(self, line: bytes) -> None:
+        self._waiting.put(line)

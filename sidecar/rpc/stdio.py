@@ -1,0 +1,229 @@
+"""Owns fds 0, 1 and 2: claims them for the protocol, reads lines from one end, writes at the other.
+
+Only raw descriptors are used: a thread parked in `sys.stdin` can abort the process at exit
+(cpython#129536), and `trio.lowlevel.FdStream` is POSIX only and sets O_NONBLOCK for everybody who
+shares the pipe. Threads here are daemons: none keeps the process alive.
+"""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVarTuple
+
+import trio
+from msgspec import Struct
+
+from sidecar.rpc.lines import Line, LineSplitter
+
+CHUNK_BYTES: Final = 64 * 1024
+"""One read or write: what a pipe holds on Linux."""
+
+Ts = TypeVarTuple("Ts")
+
+
+class Streams(Struct, frozen=True):
+    """The descriptors of the protocol and of the logs. Not inherited by child processes."""
+
+    stdin_fd: int
+    stdout_fd: int
+    stderr_fd: int
+
+
+# --- claiming -----------------------------------------------------------------------------------
+
+
+def claim() -> Streams:
+    """Takes stdin and stdout away from everybody else; call it once, before anything opens a file.
+
+    Afterwards fd 0 is empty, and what anybody prints to fd 1 or `sys.stdout` goes to stderr. A stream
+    that was closed at the start is the null device: no input, output discarded, and no database file
+    ever gets its number. Never raises for a missing stream.
+    """
+    streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    was_open = [_is_open(fd) for fd in range(3)]
+    # Python found this stream closed, yet the number is in use: some other file has got it. Hands off.
+    foreign = [was_open[fd] and streams[fd] is None for fd in range(3)]
+    null_fd = _occupy_standard_fds()
+    stdin_fd, stdout_fd, stderr_fd = (os.dup(null_fd if foreign[fd] else fd) for fd in range(3))
+    for fd, target_fd in ((0, null_fd), (1, stderr_fd)):
+        if not foreign[fd]:
+            os.dup2(target_fd, fd)
+    os.close(null_fd)
+    _set_binary(stdin_fd, stdout_fd, stderr_fd)
+    if sys.stderr is None:
+        sys.stderr = open(stderr_fd, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (lives as long as we do)
+    sys.stdout = sys.stderr
+    return Streams(stdin_fd, stdout_fd, stderr_fd)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _occupy_standard_fds() -> int:
+    """Puts the null device wherever one of 0, 1, 2 is closed; returns one more null descriptor."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number, each time
+        pass
+    return fd
+
+
+def _set_binary(*fds: int) -> None:
+    """Windows would turn `\\n` into `\\r\\n`, and end the input at Ctrl-Z."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 (exists on Windows only)
+
+        for fd in fds:
+            msvcrt.setmode(fd, os.O_BINARY)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+async def read_lines(fd: int, deliver: Callable[[list[Line]], None]) -> None:
+    """Reads lines until the end of input (or an error, which is the same); returns then.
+
+    Calls `deliver` in the trio thread with all lines of one read, never with none. The reading thread
+    waits for nothing but the input and the event loop. Cancelled, it is abandoned where it stands:
+    `deliver` is not called any more, but what it reads until the process ends is lost.
+    """
+    reader = _Reader(deliver)
+    try:
+        # A limiter of its own: it holds its token for ever, and the others are for work.
+        await trio.to_thread.run_sync(reader.run, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+    finally:
+        reader.abandoned = True
+
+
+class _Reader:
+    """What the reading thread does. `abandoned` is set and looked at in the trio thread only."""
+
+    def __init__(self, deliver: Callable[[list[Line]], None]) -> None:
+        self.abandoned = False
+        self._deliver = deliver
+
+    def run(self, fd: int) -> None:
+        splitter = LineSplitter()
+        while chunk := _read(fd):
+            self._hand_over(splitter.feed(chunk))
+        self._hand_over(splitter.end())
+
+    def _hand_over(self, lines: list[Line]) -> None:
+        if not lines:
+            return
+        # The event loop may be gone by now: nobody is left to tell.
+        with contextlib.suppress(trio.RunFinishedError):
+            trio.from_thread.run_sync(self._deliver_unless_abandoned, lines)
+
+    def _deliver_unless_abandoned(self, lines: list[Line]) -> None:
+        if not self.abandoned:
+            self._deliver(lines)
+
+
+def _read(fd: int) -> bytes:
+    """The next bytes; none at the end of input, and when it cannot be read."""
+    while True:
+        try:
+            return os.read(fd, CHUNK_BYTES)
+        except BlockingIOError:  # whoever made the pipe set O_NONBLOCK on it
+            if not _wait(readable=[fd]):
+                return b""
+        except OSError:
+            return b""
+
+
+def _wait(readable: Sequence[int] = (), writable: Sequence[int] = ()) -> bool:
+    """Waits for a non-blocking descriptor; False where the platform cannot (Windows: pipes)."""
+    try:
+        select.select(readable, writable, [])
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+class Pump:
+    """Writes to one descriptor, in a thread of its own, what its owner has waiting.
+
+    A thread, because a blocking write to a full pipe can be interrupted in no portable way, while
+    O_NONBLOCK would be set for everyone who shares the pipe. It owns the lock of the owner's queue.
+    Any thread may call; nothing but `flush` ever waits for the reader of the descriptor.
+
+    `take` returns the next bytes to write and forgets them, `b""` when nothing waits. It is called
+    with the queue locked.
+    """
+
+    def __init__(self, fd: int, take: Callable[[], bytes], name: str) -> None:
+        self._fd = fd
+        self._take = take
+        self._changed = threading.Condition()
+        self._is_idle = False
+        self._is_closed = False
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def put(self, enqueue: Callable[[*Ts], None], *args: *Ts) -> None:
+        """Runs `enqueue(*args)` with the queue locked; does nothing once closed."""
+        with self._changed:
+            if not self._is_closed:
+                enqueue(*args)
+                self._is_idle = False
+                self._changed.notify_all()
+
+    def flush(self, deadline_seconds: float) -> bool:
+        """Blocks until everything is written or discarded; False when the time was up before."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_idle, deadline_seconds)
+
+    def close(self) -> None:
+        """Takes nothing more; what waits is still written, then the thread ends.
+
+        The fd stays open, and must until `flush` says True: its number could get to be another file's.
+        """
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while data := self._next():
+            if not _write_all(self._fd, data):
+                self._discard()
+
+    def _next(self) -> bytes:
+        """Waits for bytes to write; none when closed and all is written."""
+        with self._changed:
+            while not (data := self._take()):
+                self._is_idle = True
+                self._changed.notify_all()
+                if self._is_closed:
+                    return b""
+                self._changed.wait()
+            return data
+
+    def _discard(self) -> None:
+        """The reader is gone for good: what waits and all that comes is dropped."""
+        with self._changed:
+            self._is_closed = True
+            while self._take():
+                pass
+
+
+def _write_all(fd: int, data: bytes) -> bool:
+    """Blocks until all is written; False when nobody can read it any more."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:  # whoever made the pipe set O_NONBLOCK on it
+            if not _wait(writable=[fd]):
+                return False
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""The engine: batches inside nurseries, counters, one run at a time, resume."""

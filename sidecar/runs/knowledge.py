@@ -1,0 +1,56 @@
+"""What a process knows of the library's tags: vocabulary, mappings, and who is asking for which.
+
+Loaded once a process, inside a transaction, and again only when another process has changed the
+database. One for each open library.
+"""
+
+import sqlite3
+
+from msgspec import Struct
+
+from sidecar.gemini.mapping import UnknownTags
+from sidecar.library import queries
+from sidecar.library.writer import Transaction
+from sidecar.tagging.mappings import Mapping, Mappings
+from sidecar.tagging.vocabulary import Vocabulary
+
+
+class Tables(Struct, frozen=True):
+    """The two tables as one transaction saw them. `generation` dates them."""
+
+    vocabulary: Vocabulary
+    mappings: list[Mapping]
+    generation: int
+
+
+class Knowledge:
+    """Shared by all batches. `adopt` changes it, from the trio thread only."""
+
+    def __init__(self) -> None:
+        self.vocabulary = Vocabulary(())
+        self.unknown_tags = UnknownTags(Mappings())
+        self.generation = -1
+
+    @property
+    def mappings(self) -> Mappings:
+        """The mapping cache in memory."""
+        return self.unknown_tags.mappings
+
+    def newer(self, transaction: Transaction) -> Tables | None:
+        """The tables, read again if they may have changed. For the writer thread: changes nothing here."""
+        if transaction.generation == self.generation:
+            return None
+        connection: sqlite3.Connection = transaction.connection
+        return Tables(
+            queries.vocabulary(connection, transaction.shape),
+            queries.mappings(connection),
+            transaction.generation,
+        )
+
+    def adopt(self, tables: Tables | None) -> None:
+        """Takes over what a transaction has read."""
+        if tables is not None and tables.generation > self.generation:
+            self.generation = tables.generation
+            if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
+                self.vocabulary = tables.vocabulary
+            self.mappings.replace(tables.mappings)

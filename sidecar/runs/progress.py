@@ -1,0 +1,132 @@
+"""The counters of a run and what is said of them. Pure.
+
+Law: processed + failed + skipped + remaining = total, in every state; no counter ever goes back.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
+
+_REASONS = {
+    Reason.MISSING_IN_RESPONSE: "left out of Gemini's answer",
+    Reason.INVALID_TAGS: "given no usable tags by Gemini",
+    Reason.BLOCKED: "blocked by Gemini's safety filter",
+    Reason.BAD_RESPONSE: "answered unusably by Gemini",
+    Reason.RATE_LIMITED: "refused by Gemini's rate limit",
+    Reason.SERVICE_UNAVAILABLE: "not answered by Gemini",
+    Reason.TIMEOUT: "not answered by Gemini in time",
+    Reason.REQUEST_REJECTED: "rejected by Gemini",
+    Reason.DATABASE_ERROR: "not saved because of a database error",
+    Reason.CHANGED: "changed by someone else meanwhile",
+    Reason.DELETED: "deleted meanwhile",
+}
+SKIPS = frozenset({Reason.CHANGED, Reason.DELETED})
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """A run's counters; `current_batch` counts finished batches."""
+
+    total_files: int
+    total_batches: int
+    processed_files: int = 0
+    failed_files: int = 0
+    skipped_files: int = 0
+    current_batch: int = 0
+    reasons: dict[Reason, int] = {}
+
+    @property
+    def remaining_files(self) -> int:
+        """Files that are neither tagged nor failed nor skipped."""
+        return self.total_files - self.processed_files - self.failed_files - self.skipped_files
+
+    def with_batch(self, tagged: int, failures: list[FileFailure]) -> "Tally":
+        """The tally after one more finished batch."""
+        reasons = dict(self.reasons)
+        for failure in failures:
+            reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
+        skipped = sum(failure.reason in SKIPS for failure in failures)
+        return msgspec.structs.replace(
+            self,
+            processed_files=self.processed_files + tagged,
+            failed_files=self.failed_files + len(failures) - skipped,
+            skipped_files=self.skipped_files + skipped,
+            current_batch=self.current_batch + 1,
+            reasons=reasons,
+        )
+
+
+class Waiting(Struct, frozen=True):
+    """Why nothing is sent at the moment, and for how long."""
+
+    seconds: float
+    outage: bool
+
+
+def progress(
+    run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None
+) -> Progress:
+    """The message of this moment."""
+    closed = tally.total_files - tally.remaining_files
+    rate = closed / elapsed_seconds if elapsed_seconds > 0 else 0.0
+    eta = tally.remaining_files / rate if rate else None
+    return Progress(
+        run_id=run_id,
+        total_files=tally.total_files,
+        processed_files=tally.processed_files,
+        failed_files=tally.failed_files,
+        skipped_files=tally.skipped_files,
+        remaining_files=tally.remaining_files,
+        current_batch=tally.current_batch,
+        total_batches=tally.total_batches,
+        status=_status(tally, waiting),
+        elapsed_seconds=round(elapsed_seconds, 3),
+        eta_seconds=None if eta is None else round(eta, 1),
+        files_per_minute=round(rate * 60, 1),
+        waiting_seconds=round(waiting.seconds, 3) if waiting else 0.0,
+        usage=usage,
+    )
+
+
+def completion_message(tally: Tally, status: RunStatus, why: str) -> str:
+    """One sentence or two for the person: how many were tagged, what failed and why, what to do.
+
+    `why` is the sentence that ended the run early, empty otherwise.
+    """
+    parts = [f"{_files(tally.processed_files)} tagged"]
+    if tally.failed_files:
+        parts.append(f"{tally.failed_files} failed ({_because(tally, skips=False)})")
+    if tally.skipped_files:
+        parts.append(f"{tally.skipped_files} skipped ({_because(tally, skips=True)})")
+    if tally.remaining_files:
+        parts.append(f"{tally.remaining_files} remaining")
+    head = ", ".join(parts)
+    if status is RunStatus.CANCELLED:
+        return f"Cancelled: {head}. Start tagging again to go on."
+    if why:
+        return f"{why} So far: {head}."
+    if tally.failed_files:
+        return f"{head}. Start tagging again to retry what failed."
+    return f"{head}."
+
+
+def _status(tally: Tally, waiting: Waiting | None) -> str:
+    if waiting is not None:
+        seconds = max(1, round(waiting.seconds))
+        if waiting.outage:
+            return f"Gemini cannot be reached; trying again in {seconds} s"
+        return f"Waiting {seconds} s: Gemini's rate limit"
+    closed = tally.total_files - tally.remaining_files
+    return f"Tagging: {closed} of {_files(tally.total_files)}"
+
+
+def _because(tally: Tally, *, skips: bool) -> str:
+    counted = [(n, reason) for reason, n in tally.reasons.items() if (reason in SKIPS) == skips]
+    counted.sort(key=lambda pair: (-pair[0], pair[1]))
+    if len(counted) == 1:
+        return _REASONS[counted[0][1]]
+    return ", ".join(f"{n} {_REASONS[reason]}" for n, reason in counted)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

@@ -1,0 +1,282 @@
+"""One run: a feeder that reads batch by batch, a task for each batch that asks, one for each that writes.
+
+Two nurseries, one inside the other. In the inner one batches are asked for, in the outer one what was
+answered is written. When a run must end early (no quota, no key, no disk) the inner one is cancelled:
+requests are cut off, and what Gemini has answered is still saved. A person's cancel takes both: all but
+a commit under way.
+
+The feeder keeps one batch more in memory than may be asked for at once, so that a place at Gemini never
+waits for the database; batches that wait to be written are bounded too, so memory does not grow with
+the library.
+"""
+
+import logging
+from array import array
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import trio
+from msgspec import Struct
+
+from sidecar import __version__
+from sidecar.contract import (
+    BatchReport,
+    Completion,
+    Event,
+    FileFailure,
+    Mode,
+    Progress,
+    Reason,
+    RunStatus,
+    RunSummary,
+)
+from sidecar.gemini.calls import Calls, Meter
+from sidecar.gemini.client import ApiVersion, open_client
+from sidecar.gemini.failures import GeminiError
+from sidecar.gemini.pace import Pace
+from sidecar.gemini.policy import End, Limits, Tries, verdict
+from sidecar.library import queries
+from sidecar.library.changes import Stamp
+from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.store import Library
+from sidecar.runs.batch import Asked, Batch, Failed, Prompt
+from sidecar.runs.knowledge import Knowledge
+from sidecar.runs.progress import Tally, Waiting, completion_message, progress
+from sidecar.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LOCKED_BATCHES = 2
+"""So many batches in a row that found the database locked for their whole patience end the run."""
+INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All that a run is made of, fixed when it starts."""
+
+    run_id: str
+    row: int
+    ids: "array[int]"
+    batch_size: int
+    max_parallel: int
+    mode: Mode
+    prompt: Prompt
+    settings: Settings
+    started_at: str
+
+    @property
+    def total_batches(self) -> int:
+        """Batches needed for all ids."""
+        return -(-len(self.ids) // self.batch_size)
+
+    @property
+    def limits(self) -> Limits:
+        """The settings that bound retries."""
+        settings = self.settings
+        return Limits(
+            settings.max_attempts,
+            settings.backoff_base_seconds,
+            settings.backoff_max_seconds,
+            settings.outage_max_seconds,
+        )
+
+
+class Run:
+    """A run under way. `work` does it all; the rest may be called at any time from the trio thread."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        library: Library,
+        knowledge: Knowledge,
+        version: ApiVersion,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self.plan = plan
+        self.tally = Tally(total_files=len(plan.ids), total_batches=plan.total_batches)
+        self.unsaved_failures: list[FileFailure] = []
+        self._library = library
+        self._knowledge = knowledge
+        self._version = version
+        self._emit = emit
+        self._meter = Meter()
+        self._began_at = trio.current_time()
+        self._pace = Pace(plan.max_parallel, plan.limits)
+        self._waiting_until = self._began_at
+        self._in_outage = False
+        self._end: End | None = None
+        self._locked_in_a_row = 0
+        self._asking: trio.CancelScope | None = None
+        # One batch more than may be asked for is read ahead; as many again may wait for the writer.
+        self._asking_places = trio.Semaphore(plan.max_parallel + 1)
+        self._open_places = trio.Semaphore(2 * plan.max_parallel + 1)
+
+    async def work(self) -> None:
+        """Tags everything, or ends early; `summary` says which. Cancel it to cancel the run."""
+        try:
+            async with open_client(self.plan.settings, self._may_send) as client:
+                calls = Calls(client, self._version, self._pace, self.plan.limits, self._on_wait)
+                async with trio.open_nursery() as writing, trio.open_nursery() as asking:
+                    self._asking = asking.cancel_scope
+                    await self._feed(asking, writing, calls)
+        except GeminiError as error:
+            decided = verdict(error, Tries(), self.plan.limits, 0, datetime.now(UTC))
+            self._finish_early(decided if isinstance(decided, End) else _failed(error.detail))
+
+    @property
+    def latest(self) -> Progress:
+        """The progress of this moment."""
+        now = trio.current_time()
+        seconds = self._pace.wait_seconds(now)
+        waiting = Waiting(seconds, self._pace.outage_since is not None) if seconds > 0 else None
+        return progress(self.plan.run_id, self.tally, self._meter.usage, now - self._began_at, waiting)
+
+    def summary(self, *, cancelled: bool) -> RunSummary:
+        """The run's end. `cancelled`: it was cut off before its work was done."""
+        tally, plan = self.tally, self.plan
+        if self._end is not None:
+            status, why = self._end.status, self._end.message
+        elif cancelled and tally.remaining_files:
+            status, why = RunStatus.CANCELLED, ""
+        else:
+            status, why = RunStatus.COMPLETED, ""
+        return RunSummary(
+            run_id=plan.run_id,
+            status=status,
+            message=completion_message(tally, status, why),
+            mode=plan.mode,
+            dry_run=False,
+            model=plan.settings.model,
+            started_at=plan.started_at,
+            ended_at=rfc3339(datetime.now(UTC)),
+            total_files=tally.total_files,
+            processed_files=tally.processed_files,
+            failed_files=tally.failed_files,
+            skipped_files=tally.skipped_files,
+            remaining_files=tally.remaining_files,
+            current_batch=tally.current_batch,
+            total_batches=tally.total_batches,
+            elapsed_seconds=round(trio.current_time() - self._began_at, 3),
+            usage=self._meter.usage,
+        )
+
+    def fail(self, message: str) -> None:
+        """Ends the run as failed, for an error outside of any batch."""
+        self._finish_early(_failed(message))
+
+    async def _feed(self, asking: trio.Nursery, writing: trio.Nursery, calls: Calls) -> None:
+        """Reads the batches in order, each when a place is free for it."""
+        plan = self.plan
+        for number, start in enumerate(range(0, len(plan.ids), plan.batch_size), 1):
+            await self._asking_places.acquire()
+            await self._open_places.acquire()
+            ids = list(plan.ids[start : start + plan.batch_size])
+            try:
+                files = await self._library.read(partial(queries.snapshots, ids=ids))
+            except LibraryError as error:
+                self._finish_early(_failed(error.sentence))
+                return
+            batch = Batch(number, ids, files, self._meter)
+            asking.start_soon(self._ask, batch, calls, writing)
+
+    async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
+        try:
+            asked = await batch.ask(calls, self.plan.prompt, self._knowledge)
+        except Exception:
+            log.exception("batch failed while asking")
+            failed = {s.file.id: Failed(Reason.BAD_RESPONSE, INTERNAL) for s in batch.files}
+            asked = Asked({}, failed)
+        finally:
+            self._asking_places.release()
+        if isinstance(asked, End):
+            self._finish_early(asked)
+        else:
+            writing.start_soon(self._write, batch, asked)
+
+    async def _write(self, batch: Batch, asked: Asked) -> None:
+        plan, now = self.plan, datetime.now(UTC)
+        stamp = Stamp(
+            plan.run_id,
+            plan.row,
+            plan.settings.model,
+            plan.mode,
+            __version__,
+            rfc3339(now),
+            f"{now:%Y-%m-%d %H:%M:%S}",
+        )
+        elapsed = round(trio.current_time() - self._began_at, 3)
+        try:
+            written = await batch.write(self._library, self._knowledge, asked, stamp, elapsed)
+        except LibraryError as error:
+            self._lose(batch, asked, error)
+        except Exception:
+            log.exception("batch failed while being written")
+            self._lose(batch, asked, LibraryError(Fault.REFUSED, INTERNAL))
+        else:
+            self._locked_in_a_row = 0
+            self._report(batch, written.tagged, written.failures)
+        finally:
+            self._open_places.release()
+
+    def _lose(self, batch: Batch, asked: Asked, error: LibraryError) -> None:
+        """The batch was rolled back. Where later ones can't fare better, the run ends."""
+        failures = batch.unsaved(asked, error)
+        self.unsaved_failures.extend(failures)
+        self._locked_in_a_row += 1
+        if error.ends_run or self._locked_in_a_row >= LOCKED_BATCHES:
+            self._finish_early(_failed(error.sentence))
+        self._report(batch, 0, failures)
+
+    def _report(self, batch: Batch, tagged: int, failures: Sequence[FileFailure]) -> None:
+        """Counts a finished batch and says so. Without a checkpoint: after a commit nothing is cut off."""
+        before = self.tally
+        self.tally = before.with_batch(tagged, list(failures))
+        self._emit(
+            BatchReport(
+                run_id=self.plan.run_id,
+                batch=batch.number,
+                ok=self.tally.failed_files == before.failed_files,
+                tagged=tagged,
+                failed=self.tally.failed_files - before.failed_files,
+                skipped=self.tally.skipped_files - before.skipped_files,
+                attempts=batch.meter.usage.requests,
+                seconds=round(trio.current_time() - batch.began_at, 3),
+                failures=list(failures),
+            )
+        )
+        self._emit(self.latest)
+
+    def _finish_early(self, end: End) -> None:
+        """The first reason counts. Requests are cut off; answers that wait are still written."""
+        if self._end is None:
+            self._end = end
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _may_send(self) -> bool:
+        return self._pace.wait_seconds(trio.current_time()) == 0
+
+    def _on_wait(self) -> None:
+        """Says so once when a wait or an outage begins, not whenever it grows."""
+        now, outage = trio.current_time(), self._pace.outage_since is not None
+        if now >= self._waiting_until or outage != self._in_outage:
+            self._in_outage = outage
+            self._emit(self.latest)
+        self._waiting_until = max(self._waiting_until, now + self._pace.wait_seconds(now))
+
+
+def completion(summary: RunSummary) -> Completion:
+    """The run's last notification."""
+    shared = {name: getattr(summary, name) for name in Completion.__struct_fields__ if name != "success"}
+    done = summary.status is RunStatus.COMPLETED
+    return Completion(success=done and (summary.processed_files > 0 or summary.failed_files == 0), **shared)
+
+
+def rfc3339(when: datetime) -> str:
+    """A moment in UTC as RFC 3339, to the second."""
+    return when.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _failed(sentence: str) -> End:
+    return End(RunStatus.FAILED, sentence)

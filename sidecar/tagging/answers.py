@@ -1,0 +1,204 @@
+"""All that is received from Gemini: which files an answer serves and what to do with the others.
+
+Models break JSON mode in known ways: code fences, a stray tail, a body cut off in the middle, control
+characters in strings, ids as text. What can be used is used; nothing here raises.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.contract import Reason
+from sidecar.tagging.vocabulary import TagType
+
+MAX_TAG_LENGTH = 100
+"""Characters. Longer 'tags' are prose: dropped, and not worth a mapping request."""
+
+
+class RawTags(Struct, frozen=True):
+    """One file's tags as Gemini wrote them, not yet looked up in the vocabulary."""
+
+    genre: str | None = None
+    moods: tuple[str, ...] = ()
+    occasions: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def pairs(self) -> Iterator[tuple[TagType, str]]:
+        """Every tag with its type."""
+        if self.genre:
+            yield TagType.GENRE, self.genre
+        for kind, values in (
+            (TagType.MOOD, self.moods),
+            (TagType.OCCASION, self.occasions),
+            (TagType.KEYWORD, self.keywords),
+        ):
+            for value in values:
+                yield kind, value
+
+
+class Reply(Struct, frozen=True):
+    """A 200 from Gemini: its text without thoughts, and the reason why something is wrong with it.
+
+    `fault` is None after a clean stop, BLOCKED or BAD_RESPONSE when the model stopped early.
+    """
+
+    text: str
+    fault: Reason | None = None
+
+
+class Reading(Struct, frozen=True):
+    """What an answer says about the `count` files that were asked: by index from 0.
+
+    `missing` are to be asked once more; `broken` are to be halved, `reason` is what they fail with alone.
+    """
+
+    usable: dict[int, RawTags]
+    missing: tuple[int, ...]
+    broken: tuple[int, ...]
+    reason: Reason = Reason.BAD_RESPONSE
+
+
+class MappedTag(Struct, frozen=True):
+    """Gemini's word on one unknown tag; `valid` is None when nothing fits."""
+
+    type: str
+    invalid: str
+    valid: str | None
+
+
+class _StrictItem(Struct):
+    id: int
+    genre: str
+    moods: tuple[str, ...]
+    occasions: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+
+_strict_items = msgspec.json.Decoder(list[_StrictItem])
+_lenient = json.JSONDecoder(strict=False)
+
+
+def read_tagging(reply: Reply, count: int) -> Reading:
+    """Sorts the files 1…count of a request into usable, missing and broken."""
+    items, whole = _items(reply.text)
+    usable: dict[int, RawTags] = {}
+    malformed = not whole
+    for number, tags in items:
+        if tags is None:
+            malformed = True
+        elif 1 <= number <= count:
+            usable.setdefault(number - 1, tags)
+    rest = tuple(index for index in range(count) if index not in usable)
+    if malformed or reply.fault is not None:
+        return Reading(usable, (), rest, reply.fault or Reason.BAD_RESPONSE)
+    return Reading(usable, rest, ())
+
+
+def read_mapping(reply: Reply) -> list[MappedTag]:
+    """The well-formed entries of a mapping answer; whatever is not is left out."""
+    mapped = []
+    for item in _values(reply.text)[0]:
+        try:
+            mapped.append(msgspec.convert(item, MappedTag))
+        except msgspec.ValidationError:
+            continue
+    return mapped
+
+
+def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:
+    """(id, tags) of every item, tags None where its shape is wrong; False when the list is not whole."""
+    try:
+        return [
+            (i.id, _tags(i.genre, i.moods, i.occasions, i.keywords)) for i in _strict_items.decode(text)
+        ], True
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        values, whole = _values(text)
+        return [_item(value) for value in values], whole
+
+
+def _item(value: Any) -> tuple[int, RawTags | None]:
+    if not isinstance(value, dict):
+        return 0, None
+    number, genre = _whole_number(value.get("id")), value.get("genre")
+    lists = [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]
+    if not number or not isinstance(genre, str | None) or any(strings is None for strings in lists):
+        return 0, None
+    moods, occasions, keywords = (strings or () for strings in lists)
+    return number, _tags(genre, moods, occasions, keywords)
+
+
+def _whole_number(value: Any) -> int:
+    """A positive id, also as `"1"` or `1.0`; 0 for anything else."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}", value):
+        return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1 and value > 0:
+        return int(value) if value < 1e6 else 0
+    return 0
+
+
+def _strings(value: Any) -> tuple[str, ...] | None:
+    """A list of strings (absent: none, one string: a list of it); None when it is something else."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return tuple(value)
+    return None
+
+
+def _tags(
+    genre: str | None, moods: Sequence[str], occasions: Sequence[str], keywords: Sequence[str]
+) -> RawTags:
+    clean_genre = _clean((genre,) if genre else ())
+    return RawTags(
+        clean_genre[0] if clean_genre else None, _clean(moods), _clean(occasions), _clean(keywords)
+    )
+
+
+def _clean(values: Sequence[str]) -> tuple[str, ...]:
+    """Without blanks, prose, repetitions and characters that no text can hold."""
+    kept: dict[str, None] = {}
+    for value in values:
+        tag = value.strip()
+        if tag and len(tag) <= MAX_TAG_LENGTH and tag.isprintable():
+            kept.setdefault(tag)
+    return tuple(kept)
+
+
+def _values(text: str) -> tuple[list[Any], bool]:
+    """The entries of the first JSON array in `text`, and whether that array was whole.
+
+    An object around the array is looked through, and one item alone counts as a list of it.
+    """
+    start = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
+    if start < 0:
+        return [], False
+    try:
+        value, _ = _lenient.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return _salvaged(text, text.find("[", start) + 1), False
+    if isinstance(value, dict):
+        inner = [entry for entry in value.values() if isinstance(entry, list)]
+        if "id" in value or "invalid" in value:
+            return [value], True
+        return (inner[0], True) if len(inner) == 1 else ([], False)
+    return (value, True) if isinstance(value, list) else ([], False)
+
+
+def _salvaged(text: str, position: int) -> list[Any]:
+    """The whole entries at the head of an array that breaks off; `position` is behind its bracket."""
+    values: list[Any] = []
+    while position > 0:
+        start = re.compile(r"[\s,]*").match(text, position)
+        position = start.end() if start else position
+        try:
+            value, position = _lenient.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            break
+        values.append(value)
+    return values

@@ -1,0 +1,118 @@
+"""What is known about tags outside the vocabulary: the mapping cache's rows, in memory.
+
+Pure. Loaded once a process, shared by all batches; `gemini.mapping` adds what Gemini says,
+`library` writes what a batch used in that batch's transaction.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from sidecar.tagging.answers import RawTags
+from sidecar.tagging.tags import Suggestion
+from sidecar.tagging.vocabulary import TagType, Vocabulary, normalise
+
+REMOVE = "REMOVE"
+"""The shell's word in `valid_tag` for: nothing in the vocabulary fits."""
+
+Key = tuple[TagType, str]
+"""An unknown tag: its type and its normalised spelling."""
+
+
+class Mapping(Struct, frozen=True):
+    """One row of `tag_mapping_cache`. `type_text` is the row's own spelling of the type.
+
+    `saved`: the row stands in the database. `stale`: the valid tag that it replaces, which has left the
+    vocabulary.
+    """
+
+    kind: TagType
+    invalid: str
+    valid: str
+    type_text: str
+    saved: bool = True
+    stale: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """What it is found by."""
+        return self.kind, normalise(self.invalid)
+
+
+class Mappings:
+    """All mappings by unknown tag. `replace` and `learn` change it, both from the trio thread only."""
+
+    def __init__(self, rows: Iterable[Mapping] = ()) -> None:
+        self._by_key: dict[Key, Mapping] = {}
+        self._unmappable: set[Key] = set()
+        self.replace(rows)
+
+    def replace(self, rows: Iterable[Mapping]) -> None:
+        """What the database holds now; what is learnt but not yet saved stays."""
+        unsaved = [entry for entry in self._by_key.values() if not entry.saved]
+        self._by_key = {}
+        for entry in (*rows, *unsaved):
+            self._by_key.setdefault(entry.key, entry)
+
+    def learn(self, kind: TagType, raw: str, valid: str) -> None:
+        """What Gemini said; `valid` is an active tag or REMOVE."""
+        old = self._by_key.get((kind, normalise(raw)))
+        entry = (
+            Mapping(kind, raw, valid, kind.value, saved=False)
+            if old is None
+            else Mapping(kind, old.invalid, valid, old.type_text, saved=False, stale=old.valid)
+        )
+        self._by_key[entry.key] = entry
+
+    def give_up(self, key: Key) -> None:
+        """Gemini had no usable word on it: dropped for the rest of the process, not asked again."""
+        self._unmappable.add(key)
+
+    def saved(self, entries: Iterable[Mapping]) -> None:
+        """These stand in the database now."""
+        for entry in entries:
+            if self._by_key.get(entry.key) is entry:
+                self._by_key[entry.key] = Mapping(entry.kind, entry.invalid, entry.valid, entry.type_text)
+
+    def find(self, key: Key, vocabulary: Vocabulary) -> Mapping | None:
+        """The mapping of an unknown tag; None when none is known or its valid tag left the vocabulary."""
+        entry = self._by_key.get(key)
+        if entry is None or entry.valid == REMOVE or vocabulary.has(entry.kind, entry.valid):
+            return entry
+        return None
+
+    def unknown(self, tags: Iterable[RawTags], vocabulary: Vocabulary) -> dict[Key, str]:
+        """The tags that neither vocabulary nor mappings resolve, with one spelling of each."""
+        found: dict[Key, str] = {}
+        for raw_tags in tags:
+            for kind, raw in raw_tags.pairs():
+                if vocabulary.find(kind, raw) is None:
+                    key = (kind, normalise(raw))
+                    if key not in self._unmappable and self.find(key, vocabulary) is None:
+                        found.setdefault(key, raw)
+        return found
+
+    def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> tuple[Suggestion, list[Mapping]]:
+        """The valid tags that these stand for, and the mappings used, once for each use."""
+        used: list[Mapping] = []
+        valid: dict[TagType, dict[str, None]] = {kind: {} for kind in TagType}
+        for kind, tag in self._resolved(tags, vocabulary, used):
+            valid[kind].setdefault(tag)
+        suggestion = Suggestion(
+            next(iter(valid[TagType.GENRE]), None),
+            tuple(valid[TagType.MOOD]),
+            tuple(valid[TagType.OCCASION]),
+            tuple(valid[TagType.KEYWORD]),
+        )
+        return suggestion, used
+
+    def _resolved(
+        self, tags: RawTags, vocabulary: Vocabulary, used: list[Mapping]
+    ) -> Iterator[tuple[TagType, str]]:
+        for kind, raw in tags.pairs():
+            tag = vocabulary.find(kind, raw)
+            if tag is None and (entry := self.find((kind, normalise(raw)), vocabulary)) is not None:
+                used.append(entry)
+                tag = None if entry.valid == REMOVE else entry.valid
+            if tag is not None:
+                yield kind, tag

@@ -1,0 +1,190 @@
+"""What a file's tags are, and what a run may make of them: the rules of `merge` and `replace`.
+
+Tags that a person chose are kept apart from those that an earlier run set by the `Record` which
+every tagging leaves in `auto_tag_history`. Source of the rules: CONTRACT sections 5 and 9.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.contract import Mode
+from sidecar.tagging.vocabulary import TagType, Vocabulary
+
+MOOD_JOIN = "; "
+
+
+class AudioFile(Struct, frozen=True):
+    """What Gemini is told about a sound. `duration` is in seconds."""
+
+    id: int
+    file_path: str
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    duration: float | None = None
+
+
+class Tags(Struct, frozen=True):
+    """What a file's row and its `rpg_tags` hold. `mood` is the column's text; rows are sorted."""
+
+    genre: str | None = None
+    mood: str | None = None
+    occasions: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
+class Before(Tags, frozen=True):
+    """Tags and auto-tag columns as they were before a run wrote: what an undo brings back."""
+
+    auto_tagged: int | None = None
+    auto_tag_date: str | None = None
+    auto_tag_version: str | None = None
+
+
+class Kept(Struct, frozen=True, omit_defaults=True):
+    """Which of a file's tags are a person's."""
+
+    genre: bool = False
+    mood: bool = False
+    occasions: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What one tagging did to one file: the JSON in `auto_tag_history.tags_applied`.
+
+    `applied` is everything the file held afterwards, `person` the part of it that the run left alone.
+    `previous` is the id of the history row that was the file's latest before.
+    """
+
+    run_id: str
+    model: str
+    mode: Mode
+    before: Before
+    applied: Tags
+    person: Kept = Kept()
+    previous: int | None = None
+
+
+_record_decoder = msgspec.json.Decoder(Record)
+
+
+def read_record(text: str | None) -> Record | None:
+    """The record in a history row; None for rows that another program wrote."""
+    try:
+        return _record_decoder.decode(text) if text else None
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+
+
+class Suggestion(Struct, frozen=True):
+    """What Gemini proposes for a file, every tag already an active one of its type."""
+
+    genre: str | None = None
+    moods: tuple[str, ...] = ()
+    occasions: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
+class Snapshot(Struct, frozen=True):
+    """A file as its batch read it. `record` is what our latest tagging of it left, if any."""
+
+    file: AudioFile
+    before: Before
+    record: Record | None = None
+    record_id: int | None = None
+
+    @property
+    def tags(self) -> Tags:
+        """The tags alone, comparable with what the row holds later."""
+        return tags_of(self.before)
+
+
+class Change(Struct, frozen=True):
+    """A file's tags after the run, and the part of them that is a person's."""
+
+    after: Tags
+    person: Kept
+
+
+def tags_of(before: Before) -> Tags:
+    """The tags of a row without its auto-tag columns."""
+    return Tags(before.genre, before.mood, before.occasions, before.keywords)
+
+
+def split_moods(mood: str | None) -> tuple[str, ...]:
+    """The values in a mood column."""
+    return tuple(part for part in (piece.strip() for piece in (mood or "").split(";")) if part)
+
+
+def decide(
+    before: Tags, record: Record | None, suggestion: Suggestion, mode: Mode, vocabulary: Vocabulary
+) -> Change | None:
+    """What the file's tags become; None when it would lack a valid genre, mood, or occasion and keyword.
+
+    Pure. `vocabulary` may be newer than the one the suggestion was made with: what has left it is dropped.
+    """
+    offered = _active(suggestion, vocabulary)
+    kept = _persons(before, record, vocabulary) if mode is Mode.MERGE else Kept()
+    mood = _kept_mood(before.mood, vocabulary) if kept.mood else MOOD_JOIN.join(offered.moods)
+    after = Tags(
+        before.genre if kept.genre else offered.genre,
+        mood or None,
+        tuple(sorted({*kept.occasions, *offered.occasions})),
+        tuple(sorted({*kept.keywords, *offered.keywords})),
+    )
+    return Change(after, kept) if _is_tagged(after, vocabulary) else None
+
+
+def _active(suggestion: Suggestion, vocabulary: Vocabulary) -> Suggestion:
+    def only(kind: TagType, values: Iterable[str]) -> tuple[str, ...]:
+        return tuple(value for value in values if vocabulary.has(kind, value))
+
+    return Suggestion(
+        suggestion.genre if vocabulary.has(TagType.GENRE, suggestion.genre) else None,
+        only(TagType.MOOD, suggestion.moods),
+        only(TagType.OCCASION, suggestion.occasions),
+        only(TagType.KEYWORD, suggestion.keywords),
+    )
+
+
+def _persons(before: Tags, record: Record | None, vocabulary: Vocabulary) -> Kept:
+    """Which of a file's present tags a person chose: all that no earlier run of ours put there."""
+    if record is None:
+        return Kept(
+            vocabulary.has(TagType.GENRE, before.genre),
+            bool(_kept_mood(before.mood, vocabulary)),
+            before.occasions,
+            before.keywords,
+        )
+    ours, persons = record.applied, record.person
+    genre_is_ours = not persons.genre and ours.genre == before.genre
+    mood_is_ours = not persons.mood and ours.mood == before.mood
+    our_occasions = {*ours.occasions} - {*persons.occasions}
+    our_keywords = {*ours.keywords} - {*persons.keywords}
+    return Kept(
+        not genre_is_ours and vocabulary.has(TagType.GENRE, before.genre),
+        not mood_is_ours and bool(_kept_mood(before.mood, vocabulary)),
+        tuple(value for value in before.occasions if value not in our_occasions),
+        tuple(value for value in before.keywords if value not in our_keywords),
+    )
+
+
+def _kept_mood(mood: str | None, vocabulary: Vocabulary) -> str:
+    """A person's mood column without values that are no moods; untouched to the byte if all are."""
+    values = split_moods(mood)
+    valid = [value for value in values if vocabulary.has(TagType.MOOD, value)]
+    return (mood or "") if len(valid) == len(values) and valid else MOOD_JOIN.join(valid)
+
+
+def _is_tagged(tags: Tags, vocabulary: Vocabulary) -> bool:
+    return (
+        vocabulary.has(TagType.GENRE, tags.genre)
+        and bool(tags.mood)
+        and (
+            any(vocabulary.has(TagType.OCCASION, value) for value in tags.occasions)
+            or any(vocabulary.has(TagType.KEYWORD, value) for value in tags.keywords)
+        )
+    )

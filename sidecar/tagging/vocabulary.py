@@ -1,0 +1,89 @@
+"""The controlled vocabulary: active tags by type, how spellings are normalised, its fingerprint."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class TagType(StrEnum):
+    """The four kinds of tags, as `rpg_tags.tag_type` and Gemini's answers spell them."""
+
+    GENRE = "genre"
+    MOOD = "mood"
+    OCCASION = "occasion"
+    KEYWORD = "keyword"
+
+
+def tag_type(spelling: str) -> TagType | None:
+    """The type a table's spelling stands for: `tag_vocabulary` says `keywords`, others `keyword`."""
+    name = spelling.strip().casefold()
+    try:
+        return TagType(name.removesuffix("s"))
+    except ValueError:
+        return None
+
+
+class VocabularyTag(Struct, frozen=True, order=True):
+    """One active row of `tag_vocabulary`."""
+
+    type: TagType
+    value: str
+    description: str | None = None
+    parent: str | None = None
+
+
+_SEPARATOR = re.compile(r"\s*[:>/]+\s*")
+_GAP = re.compile(r"[\s_-]+")
+
+
+def normalise(raw: str) -> str:
+    """A spelling without what people and models vary: case, width, spaces, quotes, underscores.
+
+    `" Orchestral / Cinematic"` and `orchestral:cinematic` become the same.
+    """
+    text = unicodedata.normalize("NFKC", raw).strip(" \t\r\n\"'`#.,;").casefold()
+    return _GAP.sub("-", _SEPARATOR.sub(":", text)).strip("-")
+
+
+class Vocabulary:
+    """The active tags. Immutable; two vocabularies with the same tags have the same fingerprint."""
+
+    def __init__(self, tags: Iterable[VocabularyTag]) -> None:
+        self.tags: tuple[VocabularyTag, ...] = tuple(sorted(tags, key=lambda tag: (tag.type, tag.value)))
+        self._exact: dict[TagType, frozenset[str]] = {
+            kind: frozenset(tag.value for tag in self.tags if tag.type is kind) for kind in TagType
+        }
+        self._normalised: dict[TagType, dict[str, str]] = {kind: {} for kind in TagType}
+        ambiguous: set[tuple[TagType, str]] = set()
+        for tag in self.tags:
+            key = normalise(tag.value)
+            if self._normalised[tag.type].setdefault(key, tag.value) != tag.value:
+                ambiguous.add((tag.type, key))
+        for kind, key in ambiguous:
+            del self._normalised[kind][key]
+        text = "\n".join(f"{tag.type}\t{tag.value}\t{tag.description or ''}" for tag in self.tags)
+        self.fingerprint: str = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+    def has(self, kind: TagType, value: str | None) -> bool:
+        """Whether `value` is, letter for letter, an active tag of that type."""
+        return value in self._exact[kind]
+
+    def find(self, kind: TagType, raw: str) -> str | None:
+        """The active tag that `raw` spells, exactly or after normalising; None when there is none."""
+        if raw in self._exact[kind]:
+            return raw
+        return self._normalised[kind].get(normalise(raw))
+
+    @property
+    def can_tag(self) -> bool:
+        """Whether a file could be tagged at all: a genre, a mood, and an occasion or a keyword exist."""
+        exact = self._exact
+        return bool(
+            exact[TagType.GENRE]
+            and exact[TagType.MOOD]
+            and (exact[TagType.OCCASION] or exact[TagType.KEYWORD])
+        )
