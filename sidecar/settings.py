@@ -41,9 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def configured(self, params: ConfigureParams) -> "Settings":
         """These settings with what `params` names; an empty `api_key` forgets the key."""
-        named = {
-            name: value for name in params.__struct_fields__ if (value := getattr(params, name)) is not None
-        }
+        named = {name: value for name in params.__struct_fields__ if (value := getattr(params, name)) is not None}
         if "api_key" in named:
             named["api_key"] = named["api_key"].strip() or None
         return msgspec.structs.replace(self, **named)

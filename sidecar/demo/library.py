@@ -203,9 +203,7 @@ def _insert_sounds(
     connection: sqlite3.Connection, files: int, random: Random, root: str, further: dict[str, str]
 ) -> None:
     columns = (*_STANDARD, *further)
-    filler = [
-        tuple(_value(name, kind, random) for name, kind in further.items()) for _ in range(_FILLER_ROWS)
-    ]
+    filler = [tuple(_value(name, kind, random) for name, kind in further.items()) for _ in range(_FILLER_ROWS)]
     connection.executemany(
         # The names are the schema's own; nothing here comes from outside.
         f"INSERT INTO audio_files ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608

@@ -364,9 +364,7 @@ class StandIn:
             exchange.close()
         return http.our_state is h11.DONE and http.their_state is h11.DONE
 
-    async def _receive(
-        self, stream: trio.SocketStream, http: h11.Connection, request: h11.Request
-    ) -> Received:
+    async def _receive(self, stream: trio.SocketStream, http: h11.Connection, request: h11.Request) -> Received:
         chunks = []
         while isinstance(event := await _next_event(stream, http), h11.Data):
             chunks.append(bytes(event.data))
@@ -460,9 +458,7 @@ class _Exchange:
         """Waits and sends as the reply says; ends without a word where the client has gone."""
         if reply.gate is not None:
             await reply.gate.wait()
-        await trio.sleep(
-            self._standin.latency_seconds if reply.delay_seconds is None else reply.delay_seconds
-        )
+        await trio.sleep(self._standin.latency_seconds if reply.delay_seconds is None else reply.delay_seconds)
         body = reply.body if isinstance(reply.body, bytes) else msgspec.json.encode(reply.body)
         head, tail = _wire(http, reply, body)
         with suppress(trio.BrokenResourceError):

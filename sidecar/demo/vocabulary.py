@@ -171,11 +171,7 @@ VOCABULARY: Final[tuple[Entry, ...]] = (
     *_genre_entries(),
     *(("mood", mood, f"It feels {mood.replace('-', ' ')}", None) for mood in _MOODS.split()),
     *(("occasion", word, f"For a scene of {word.replace('-', ' ')}", None) for word in _OCCASIONS.split()),
-    *(
-        ("keywords", f"{facet}:{word}", None, None)
-        for facet, words in _KEYWORDS.items()
-        for word in words.split()
-    ),
+    *(("keywords", f"{facet}:{word}", None, None) for facet, words in _KEYWORDS.items() for word in words.split()),
 )
 """Rows (tag_type, tag_value, description, parent_tag) of the shell's `tag_vocabulary`, no pair twice.
 The keyword type is spelled `keywords`, as the shell spells it."""

@@ -90,9 +90,7 @@ class ApiVersion:
 class GeminiClient:
     """Sends single requests for one Settings. Made by `open_client`; safe for concurrent calls."""
 
-    def __init__(
-        self, settings: Settings, sdk: ModuleType, http: httpx.AsyncClient, idle: httpx.Client
-    ) -> None:
+    def __init__(self, settings: Settings, sdk: ModuleType, http: httpx.AsyncClient, idle: httpx.Client) -> None:
         self._settings = settings
         self._sdk = sdk
         self._http = http
@@ -193,9 +191,7 @@ async def open_client(settings: Settings, may_send: Callable[[], bool]) -> Async
         idle = httpx.Client(verify=context, trust_env=False)
     except (ImportError, ValueError, OSError) as error:
         # httpx raises ImportError for a SOCKS proxy without its extra, ValueError for a broken proxy URL.
-        detail = (
-            f"the proxy or certificate settings of the environment are not usable ({type(error).__name__})"
-        )
+        detail = f"the proxy or certificate settings of the environment are not usable ({type(error).__name__})"
         raise GeminiError(Failure.SETTING, detail) from None
     async with http:
         with idle:
@@ -251,9 +247,7 @@ _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProto
 def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
     text = redactor.redact(" ".join(str(error).split())[:200])
     if isinstance(error, _SETTING_ERRORS):
-        return GeminiError(
-            Failure.SETTING, "the API key or GOOGLE_GEMINI_BASE_URL holds characters it may not"
-        )
+        return GeminiError(Failure.SETTING, "the API key or GOOGLE_GEMINI_BASE_URL holds characters it may not")
     if isinstance(error, httpx.TimeoutException):
         return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
     if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):

@@ -120,9 +120,7 @@ def _violations(details: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield violation
 
 
-def _delay(
-    headers: Mapping[str, str], details: list[dict[str, Any]], message: str, now: datetime
-) -> float | None:
+def _delay(headers: Mapping[str, str], details: list[dict[str, Any]], message: str, now: datetime) -> float | None:
     """Seconds the server asks for: the longest of `RetryInfo`, `Retry-After` and the sentence."""
     asked = [seconds(detail.get("retryDelay")) for detail in details]
     asked.append(_retry_after(headers.get("retry-after"), now))

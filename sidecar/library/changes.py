@@ -45,9 +45,7 @@ def write_files(
     return [change[0].file.id for change in changes if not _try_write(connection, shape, [change], stamp)]
 
 
-def _try_write(
-    connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp
-) -> bool:
+def _try_write(connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp) -> bool:
     connection.execute("SAVEPOINT files")
     try:
         _write_rows(connection, shape, changes, stamp)
@@ -59,9 +57,7 @@ def _try_write(
     return True
 
 
-def _write_rows(
-    connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp
-) -> None:
+def _write_rows(connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp) -> None:
     dated = shape.has("audio_files", "updated_at")
     connection.executemany(
         f"""UPDATE audio_files SET genre = ?, mood = ?, auto_tagged = 1, auto_tag_date = ?,
@@ -97,9 +93,7 @@ def _write_rows(
     )
 
 
-def _write_tags(
-    connection: sqlite3.Connection, shape: Shape, changes: Iterable[FileChange], stamp: Stamp
-) -> None:
+def _write_tags(connection: sqlite3.Connection, shape: Shape, changes: Iterable[FileChange], stamp: Stamp) -> None:
     """Only rows that go or come: a tag that stays keeps its row, id and date."""
     gone: list[tuple[int, str, str]] = []
     new: list[tuple[int, str, str]] = []
@@ -111,23 +105,17 @@ def _write_tags(
         ):
             gone.extend((file_id, kind, value) for value in old if value not in now)
             new.extend((file_id, kind, value) for value in now if value not in old)
-    connection.executemany(
-        "DELETE FROM rpg_tags WHERE audio_file_id = ? AND tag_type = ? AND tag_value = ?", gone
-    )
+    connection.executemany("DELETE FROM rpg_tags WHERE audio_file_id = ? AND tag_type = ? AND tag_value = ?", gone)
     if shape.has("rpg_tags", "created_at"):
         connection.executemany(
             "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value, created_at) VALUES (?, ?, ?, ?)",
             [(*row, stamp.updated_at) for row in new],
         )
     else:
-        connection.executemany(
-            "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (?, ?, ?)", new
-        )
+        connection.executemany("INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (?, ?, ?)", new)
 
 
-def write_mappings(
-    connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", stamp: Stamp
-) -> None:
+def write_mappings(connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", stamp: Stamp) -> None:
     """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
     created = "created_at" if shape.has("tag_mapping_cache", "created_at") else None
     connection.executemany(

@@ -89,6 +89,4 @@ def check_writable(path: Path) -> None:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    return frozenset(
-        name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
-    )
+    return frozenset(name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)))

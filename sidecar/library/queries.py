@@ -140,9 +140,7 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
 
 def has_own_tables(connection: sqlite3.Connection) -> bool:
     """Whether a run has ever written to this library."""
-    return (
-        connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_runs'").fetchone() is not None
-    )
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_runs'").fetchone() is not None
 
 
 def _rpg_tags(

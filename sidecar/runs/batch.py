@@ -105,9 +105,7 @@ class Batch:
         )
         return unresolved if isinstance(unresolved, End) else Asked(tags, failed, unresolved)
 
-    async def _ask_mapping(
-        self, calls: Calls, prompt: Prompt, unknown: list[tuple[TagType, str]]
-    ) -> Reply | Stop:
+    async def _ask_mapping(self, calls: Calls, prompt: Prompt, unknown: list[tuple[TagType, str]]) -> Reply | Stop:
         request = Request(prompt.system, prompts.mapping_request(unknown), prompts.MAPPING_SCHEMA)
         return await calls.ask(request, self.number, self.meter)
 

@@ -63,9 +63,7 @@ class Waiting(Struct, frozen=True):
     outage: bool
 
 
-def progress(
-    run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None
-) -> Progress:
+def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None) -> Progress:
     """The message of this moment."""
     closed = tally.total_files - tally.remaining_files
     rate = closed / elapsed_seconds if elapsed_seconds > 0 else 0.0

@@ -241,9 +241,7 @@ class Runs:
                 raise LibraryError(Fault.NO_VOCABULARY)
             connection = transaction.connection
             run_rows.create_tables(connection)
-            row = run_rows.insert_run(
-                connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint)
-            )
+            row = run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
             return row, queries.library_root(connection), tables
 
         row, root, tables = await self._library.write(book)

@@ -112,9 +112,7 @@ def read_mapping(reply: Reply) -> list[MappedTag]:
 def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:
     """(id, tags) of every item, tags None where its shape is wrong; False when the list is not whole."""
     try:
-        return [
-            (i.id, _tags(i.genre, i.moods, i.occasions, i.keywords)) for i in _strict_items.decode(text)
-        ], True
+        return [(i.id, _tags(i.genre, i.moods, i.occasions, i.keywords)) for i in _strict_items.decode(text)], True
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         values, whole = _values(text)
         return [_item(value) for value in values], whole
@@ -151,13 +149,9 @@ def _strings(value: Any) -> tuple[str, ...] | None:
     return None
 
 
-def _tags(
-    genre: str | None, moods: Sequence[str], occasions: Sequence[str], keywords: Sequence[str]
-) -> RawTags:
+def _tags(genre: str | None, moods: Sequence[str], occasions: Sequence[str], keywords: Sequence[str]) -> RawTags:
     clean_genre = _clean((genre,) if genre else ())
-    return RawTags(
-        clean_genre[0] if clean_genre else None, _clean(moods), _clean(occasions), _clean(keywords)
-    )
+    return RawTags(clean_genre[0] if clean_genre else None, _clean(moods), _clean(occasions), _clean(keywords))
 
 
 def _clean(values: Sequence[str]) -> tuple[str, ...]:

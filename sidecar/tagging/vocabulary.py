@@ -83,7 +83,5 @@ class Vocabulary:
         """Whether a file could be tagged at all: a genre, a mood, and an occasion or a keyword exist."""
         exact = self._exact
         return bool(
-            exact[TagType.GENRE]
-            and exact[TagType.MOOD]
-            and (exact[TagType.OCCASION] or exact[TagType.KEYWORD])
+            exact[TagType.GENRE] and exact[TagType.MOOD] and (exact[TagType.OCCASION] or exact[TagType.KEYWORD])
         )

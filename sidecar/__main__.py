@@ -1,0 +1,74 @@
+"""argv → exit code. Without a subcommand: JSON-RPC on stdin and stdout."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from sidecar import __version__
+from sidecar.contract import NAME
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program. Returns its exit code; serving JSON-RPC leaves by itself."""
+    options = _parser().parse_args(argv)
+    if options.command is None:
+        return _serve(options)
+    from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
+
+    return terminal.run(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda *_: os._exit(0))
+    from sidecar.rpc import stdio  # noqa: PLC0415 - after the signals
+
+    streams = stdio.claim()
+    import trio  # noqa: PLC0415 - after the streams are claimed
+
+    from sidecar.rpc import logs, server  # noqa: PLC0415
+    from sidecar.settings import read_file, resolve  # noqa: PLC0415
+
+    log = logs.configure(options.log_level, streams.stderr_fd)
+    settings = resolve(options.database, options.env_file, os.environ, read_file)
+    trio.run(server.serve, settings, streams, log)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    add = shared.add_argument
+    add("--database", metavar="PATH", default=argparse.SUPPRESS, help="the Ligeia library (LIGEIA_DATABASE)")
+    add(
+        "--env-file",
+        metavar="PATH",
+        default=argparse.SUPPRESS,
+        help="else .env here or beside the database",
+    )
+    add("--log-level", choices=LEVELS, default=argparse.SUPPRESS, help="what is logged on stderr (info)")
+    parser = argparse.ArgumentParser(
+        NAME,
+        parents=[shared],
+        description="Tags a Ligeia sound library with Gemini. Without a command: JSON-RPC on stdin and stdout.",
+        epilog="The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line.",
+    )
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    tag = commands.add_parser("tag", parents=[shared], help="tag a library from the terminal")
+    tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
+    tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1–32 (3)")
+    tag.add_argument("--mode", choices=("merge", "replace"), default="merge", help="keep or replace present tags")
+    demo = commands.add_parser("demo", parents=[shared], help="tag a sample library, without key or network")
+    demo.add_argument("--files", type=int, default=400, metavar="N", help="sounds in the sample library (400)")
+    demo.add_argument("--real", action="store_true", help="use Gemini itself and your API key")
+    parser.set_defaults(database=None, env_file=None, log_level="info")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Reads calls, runs each in a task of its own, answers; and the order in which the process ends.
+
+The reading task waits for no call and no reader of stdout. Calls begin in the order of their lines, so
+that a `cancel` sent behind an `auto_tag_files` finds its run. The one boundary where an exception
+becomes a line of the protocol is `_answered`.
+"""
+
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+from sidecar.contract import BatchReport, Code, Completion, Event, RpcError, event_name
+from sidecar.library.store import open_library
+from sidecar.redaction import Redactor
+from sidecar.rpc import jsonrpc, parent, stdio
+from sidecar.rpc.lines import Line, TooLong
+from sidecar.rpc.logs import Logs
+from sidecar.rpc.methods import Answer, App, call
+from sidecar.rpc.outbox import Outbox
+from sidecar.settings import Settings
+
+log = logging.getLogger(__name__)
+
+END_SECONDS = 1.3
+"""For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
+FLUSH_SECONDS = 0.3
+
+_UNEXPECTED = "The sidecar met an error of its own; its log says where."
+
+
+@asynccontextmanager
+async def running_app(settings: Settings, emit: Callable[[Event], None], redactor: Redactor) -> AsyncIterator[App]:
+    """The methods over an open library; when the block ends, so do the active run and the writer."""
+    redactor.add(settings.api_key or "")
+    async with open_library(settings.database) as library, trio.open_nursery() as nursery:
+        yield App(settings, library, nursery, emit, redactor)
+        nursery.cancel_scope.cancel()
+
+
+async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
+    """Serves until the input ends, a signal arrives, the parent dies or `shutdown` is called.
+
+    Does not return: leaves by `os._exit(0)`, because a thread may be parked in a read of stdin, which a
+    normal exit would wait for or abort on (cpython#129536).
+    """
+    outbox = Outbox(streams.stdout_fd)
+    server = Server(outbox)
+    async with running_app(settings, server.emit, logs.redactor) as app, trio.open_nursery() as nursery:
+        server.app = app
+        nursery.start_soon(_stop_at, parent.wait_for_death, app.stop)
+        nursery.start_soon(_stop_at_signals, app.stop)
+        nursery.start_soon(server.read, streams.stdin_fd)
+        await app.stop.wait()
+        with trio.move_on_after(END_SECONDS):
+            await app.runs.stop()
+            await server.calls_done.wait()
+        outbox.flush(FLUSH_SECONDS)
+        logs.flush(FLUSH_SECONDS)
+        os._exit(0)
+
+
+class Server:
+    """The protocol's end of one process."""
+
+    app: App
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._open_calls = 0
+        self.calls_done = trio.Event()
+        self.calls_done.set()
+
+    def emit(self, event: Event) -> None:
+        """Sends a notification; never waits."""
+        line = jsonrpc.notification_line(event_name(event), event)
+        match event:
+            case Completion():
+                self._outbox.complete(line)
+            case BatchReport():
+                self._outbox.batch(event.run_id, line)
+            case _:
+                self._outbox.progress(event.run_id, line)
+
+    async def read(self, fd: int) -> None:
+        """Serves line by line; sets `stop` at the end of the input."""
+        send, receive = trio.open_memory_channel[Line | None](math.inf)
+
+        def deliver(lines: list[Line]) -> None:
+            self._count(len(lines))
+            for line in lines:
+                send.send_nowait(line)
+
+        async def feed() -> None:
+            await stdio.read_lines(fd, deliver)
+            send.send_nowait(None)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed)
+            while (line := await receive.receive()) is not None:
+                nursery.start_soon(self._serve, line)
+                # One scheduling round each: trio starts tasks of the same round in random order.
+                await trio.lowlevel.checkpoint()
+            self.app.stop.set()
+
+    async def _serve(self, line: Line) -> None:
+        try:
+            if isinstance(line, TooLong):
+                self._outbox.answer(_refused(jsonrpc.TOO_LONG))
+                return
+            message = jsonrpc.read(line)
+            if message.is_batch:
+                await self._serve_batch(message.items)
+            else:
+                answer, then = await self._answered(message.items[0])
+                self._outbox.answer(answer)
+                then()
+        finally:
+            self._count(-1)
+
+    async def _serve_batch(self, items: list[jsonrpc.Item]) -> None:
+        answers: list[tuple[bytes, Callable[[], None]]] = [(b"", _nothing)] * len(items)
+
+        async def one(index: int) -> None:
+            answers[index] = await self._answered(items[index])
+
+        async with trio.open_nursery() as nursery:
+            for index in range(len(items)):
+                nursery.start_soon(one, index)
+                await trio.lowlevel.checkpoint()
+        self._outbox.answer(jsonrpc.batch_line([line for line, _ in answers if line]))
+        for _, then in answers:
+            then()
+
+    async def _answered(self, item: jsonrpc.Item) -> tuple[bytes, Callable[[], None]]:
+        """The line that answers a call (empty for a notification), and what to do once it is sent."""
+        if isinstance(item, jsonrpc.Refusal):
+            return _refused(item), _nothing
+        answer = Answer(None)
+        try:
+            answer = await call(self.app, item.method, item.params)
+            line = jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
+        except RpcError as error:
+            text = self.app.redactor.redact(error.message)
+            line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
+        except Exception:
+            log.exception("a call failed")
+            line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, _UNEXPECTED)
+        return (line if item.id is not None else b""), answer.then or _nothing
+
+    def _count(self, change: int) -> None:
+        self._open_calls += change
+        if self._open_calls == 0:
+            self.calls_done.set()
+        elif self.calls_done.is_set():
+            self.calls_done = trio.Event()
+
+
+def _refused(refusal: jsonrpc.Refusal) -> bytes:
+    return jsonrpc.error_line(refusal.id, refusal.code, refusal.message)
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _stop_at(event: Callable[[], object], stop: trio.Event) -> None:
+    await event()  # type: ignore[misc]
+    stop.set()
+
+
+async def _stop_at_signals(stop: trio.Event) -> None:
+    names = ["SIGTERM", "SIGINT", "SIGHUP"] if sys.platform != "win32" else ["SIGTERM", "SIGINT", "SIGBREAK"]
+    with (
+        suppress(ValueError),
+        trio.open_signal_receiver(*(getattr(signal, name) for name in names)) as caught,
+    ):
+        async for _ in caught:
+            stop.set()
