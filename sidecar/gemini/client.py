@@ -95,23 +95,26 @@ class GeminiClient:
         self._sdk = sdk
         self._http = http
         self._idle = idle
-        self._clients: dict[str, Any] = {}
-        self._configs: dict[tuple[str, bool], types.GenerateContentConfig] = {}
+        self._clients: dict[Any, Any] = {}
+        self._config = sdk.types.GenerateContentConfig(
+            automatic_function_calling=sdk.types.AutomaticFunctionCallingConfig(disable=True),
+            automatic_continuation=False,
+        )
         self._redactor = Redactor()
         self._redactor.add(settings.api_key or "")
 
     async def generate(self, request: Request, version: str) -> Answer:
         """One `generateContent`. Raises GeminiError, or NotSent when `may_send` said no."""
         response = await self._caught(
-            lambda: self._client(version).aio.models.generate_content(
-                model=self._settings.model, contents=request.text, config=self._config(request)
+            lambda: self._client(version, request).aio.models.generate_content(
+                model=self._settings.model, contents=request.text, config=self._config
             )
         )
         return Answer(_reply(response), _usage(response))
 
     async def look_at_model(self, version: str) -> None:
         """Asks for the model's description: costs no quota, but needs a valid key. Raises GeminiError."""
-        await self._caught(lambda: self._client(version).aio.models.get(model=self._settings.model))
+        await self._caught(lambda: self._client(version, None).aio.models.get(model=self._settings.model))
 
     async def _caught(self, call: Callable[[], Any]) -> Any:
         """Runs one SDK call, bounded in time, with every error of SDK and transport as a GeminiError."""
@@ -137,12 +140,18 @@ class GeminiClient:
         detail = f"no answer within {settings.request_timeout_seconds:g} s"
         raise GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
 
-    def _client(self, version: str) -> Any:
-        """Everything that a stray environment variable of the SDK could redirect is passed explicitly."""
-        if version not in self._clients:
+    def _client(self, version: str, request: Request | None) -> Any:
+        """One SDK client for each API version and kind of request.
+
+        All of the request that stays the same is the client's `extra_body`, which the SDK merges into each
+        body as it is: converting a config through pydantic costs more than the call itself. Everything
+        that a stray environment variable of the SDK could redirect is passed explicitly.
+        """
+        key = (version, request and (request.system, id(request.schema)))
+        if key not in self._clients:
             types = self._sdk.types
             timeout = max(self._settings.request_timeout_seconds, SHORTEST_SERVER_DEADLINE_SECONDS)
-            self._clients[version] = self._sdk.Client(
+            self._clients[key] = self._sdk.Client(
                 api_key=self._settings.api_key,
                 vertexai=False,
                 debug_config=self._sdk.client.DebugConfig(client_mode=None),
@@ -152,25 +161,21 @@ class GeminiClient:
                     timeout=int(timeout * 1000),
                     httpx_client=self._idle,
                     httpx_async_client=self._http,
+                    extra_body=_constant_body(request) if request else None,
                 ),
             )
-        return self._clients[version]
+        return self._clients[key]
 
-    def _config(self, request: Request) -> "types.GenerateContentConfig":
-        """Built once for each instruction and schema: pydantic's validation costs more than the call."""
-        key = (request.system, request.schema is None)
-        if request.schema is not None:
-            key = (request.system + json.dumps(request.schema), False)
-        if key not in self._configs:
-            types = self._sdk.types
-            self._configs[key] = types.GenerateContentConfig(
-                system_instruction=request.system,
-                response_mime_type="application/json",
-                response_schema=types.Schema.model_validate(request.schema) if request.schema else None,
-                automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
-                automatic_continuation=False,
-            )
-        return self._configs[key]
+
+def _constant_body(request: Request) -> dict[str, Any]:
+    """What is the same in all requests of a kind; see https://ai.google.dev/api/generate-content."""
+    generation: dict[str, Any] = {"responseMimeType": "application/json"}
+    if request.schema is not None:
+        generation["responseSchema"] = request.schema
+    return {
+        "systemInstruction": {"parts": [{"text": request.system}], "role": "user"},
+        "generationConfig": generation,
+    }
 
 
 @asynccontextmanager

@@ -58,38 +58,32 @@ def _try_write(connection: sqlite3.Connection, shape: Shape, changes: Sequence[F
 
 
 def _write_rows(connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp) -> None:
+    """One statement for each table, its rows as one JSON text.
+
+    sqlite3 gives the GIL away for every row that it steps over, and gets it back late from a busy event
+    loop; a statement over `json_each` is one step for the whole batch.
+    """
     dated = shape.has("audio_files", "updated_at")
-    connection.executemany(
-        f"""UPDATE audio_files SET genre = ?, mood = ?, auto_tagged = 1, auto_tag_date = ?,
-            auto_tag_version = ?{", updated_at = ?" if dated else ""} WHERE id = ?""",
-        [
-            (
-                change.after.genre,
-                change.after.mood,
-                stamp.date,
-                stamp.version,
-                *((stamp.updated_at,) if dated else ()),
-                snapshot.file.id,
-            )
-            for snapshot, change in changes
-        ],
+    rows = [(s.file.id, c.after.genre, c.after.mood, _record(s, c, stamp)) for s, c in changes]
+    text = _encoder.encode(rows).decode()
+    connection.execute(
+        f"""UPDATE audio_files SET genre = value ->> 1, mood = value ->> 2, auto_tagged = 1,
+                auto_tag_date = :date, auto_tag_version = :version{", updated_at = :updated" if dated else ""}
+            FROM json_each(:rows) WHERE audio_files.id = value ->> 0""",
+        {"rows": text, "date": stamp.date, "version": stamp.version, "updated": stamp.updated_at},
     )
     _write_tags(connection, shape, changes, stamp)
-    connection.executemany(
-        "INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version) VALUES (?, ?, ?, ?)",
-        [
-            (snapshot.file.id, stamp.date, _record(snapshot, change, stamp), stamp.model)
-            for snapshot, change in changes
-        ],
+    connection.execute(
+        """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
+            SELECT value ->> 0, :date, value ->> 3, :model FROM json_each(:rows)""",
+        {"rows": text, "date": stamp.date, "model": stamp.model},
     )
     # Nobody else writes within this transaction, so the new rows' ids are consecutive.
-    last = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
-    connection.executemany(
-        "INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run) VALUES (?, ?, ?)",
-        [
-            (snapshot.file.id, last - len(changes) + number, stamp.row)
-            for number, (snapshot, _) in enumerate(changes, 1)
-        ],
+    first = connection.execute("SELECT last_insert_rowid()").fetchone()[0] - len(changes) + 1
+    connection.execute(
+        """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
+            SELECT value ->> 0, :first + key, :run FROM json_each(:rows)""",
+        {"rows": text, "first": first, "run": stamp.row},
     )
 
 
@@ -105,18 +99,25 @@ def _write_tags(connection: sqlite3.Connection, shape: Shape, changes: Iterable[
         ):
             gone.extend((file_id, kind, value) for value in old if value not in now)
             new.extend((file_id, kind, value) for value in now if value not in old)
-    connection.executemany("DELETE FROM rpg_tags WHERE audio_file_id = ? AND tag_type = ? AND tag_value = ?", gone)
-    if shape.has("rpg_tags", "created_at"):
-        connection.executemany(
-            "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value, created_at) VALUES (?, ?, ?, ?)",
-            [(*row, stamp.updated_at) for row in new],
+    if gone:
+        connection.execute(
+            """DELETE FROM rpg_tags WHERE (audio_file_id, tag_type, tag_value) IN
+                (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))""",
+            (_encoder.encode(gone).decode(),),
         )
-    else:
-        connection.executemany("INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (?, ?, ?)", new)
+    dated = shape.has("rpg_tags", "created_at")
+    connection.execute(
+        f"""INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value{", created_at" if dated else ""})
+            SELECT value ->> 0, value ->> 1, value ->> 2{", :date" if dated else ""}
+            FROM json_each(:rows)""",
+        {"rows": _encoder.encode(new).decode(), "date": stamp.updated_at},
+    )
 
 
 def write_mappings(connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", stamp: Stamp) -> None:
     """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
+    if not used:
+        return
     created = "created_at" if shape.has("tag_mapping_cache", "created_at") else None
     connection.executemany(
         "UPDATE tag_mapping_cache SET usage_count = usage_count + ? WHERE invalid_tag = ? AND tag_type = ?",

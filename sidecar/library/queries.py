@@ -120,12 +120,13 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
 
 def current_tags(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Tags]:
     """The tags of those files that still exist."""
-    rows = connection.execute(
-        f"SELECT id, CAST(genre AS TEXT), CAST(mood AS TEXT) FROM audio_files WHERE id IN ({_IDS})",
+    text = connection.execute(
+        f"""SELECT json_group_array(json_array(id, CAST(genre AS TEXT), CAST(mood AS TEXT)))
+            FROM audio_files WHERE id IN ({_IDS})""",
         (_json(ids),),
-    ).fetchall()
+    ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
-    return {file_id: Tags(genre, mood, *tags.get(file_id, ((), ()))) for file_id, genre, mood in rows}
+    return {file_id: Tags(genre, mood, *tags.get(file_id, ((), ()))) for file_id, genre, mood in json.loads(text)}
 
 
 def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
@@ -146,14 +147,14 @@ def has_own_tables(connection: sqlite3.Connection) -> bool:
 def _rpg_tags(
     connection: sqlite3.Connection, ids: Sequence[int]
 ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Occasions and keywords of the files, each sorted."""
-    found: dict[int, tuple[list[str], list[str]]] = {}
-    rows = connection.execute(
-        f"""SELECT audio_file_id, tag_type, CAST(tag_value AS TEXT) FROM rpg_tags
-            WHERE audio_file_id IN ({_IDS}) AND tag_type IN ('occasion', 'keyword')""",
+    """Occasions and keywords of the files, each sorted. One step, as in `changes`."""
+    text = connection.execute(
+        f"""SELECT json_group_array(json_array(audio_file_id, tag_type, CAST(tag_value AS TEXT)))
+            FROM rpg_tags WHERE audio_file_id IN ({_IDS}) AND tag_type IN ('occasion', 'keyword')""",
         (_json(ids),),
-    )
-    for file_id, kind, value in rows:
+    ).fetchone()[0]
+    found: dict[int, tuple[list[str], list[str]]] = {}
+    for file_id, kind, value in json.loads(text):
         found.setdefault(file_id, ([], []))[0 if kind == TagType.OCCASION else 1].append(value)
     return {file_id: (tuple(sorted(one)), tuple(sorted(two))) for file_id, (one, two) in found.items()}
 

@@ -15,7 +15,7 @@ from sidecar.gemini.calls import Calls, Meter, Stop
 from sidecar.gemini.client import Request
 from sidecar.gemini.policy import End, GiveUp, Halve
 from sidecar.library import queries, run_rows
-from sidecar.library.changes import Stamp, write_files, write_mappings
+from sidecar.library.changes import FileChange, Stamp, write_files, write_mappings
 from sidecar.library.faults import LibraryError
 from sidecar.library.run_rows import BatchCount
 from sidecar.library.store import Library
@@ -75,6 +75,14 @@ class _Part(Struct, frozen=True):
     again: bool = False
 
 
+class _Prepared(Struct, frozen=True):
+    """A batch's outcomes as they are unless the database has changed meanwhile."""
+
+    changes: list[FileChange]
+    failed: dict[int, Failed]
+    used: Counter[Mapping]
+
+
 class Batch:
     """Batch `number` (from 1) of a run: `ids` in order, `files` those of them that still exist."""
 
@@ -113,49 +121,59 @@ class Batch:
         self, library: Library, knowledge: Knowledge, asked: Asked, stamp: Stamp, elapsed_seconds: float
     ) -> Written:
         """Commits the batch. Raises LibraryError when nothing could be written."""
+        prepared = self._prepare(asked, knowledge.vocabulary, knowledge, stamp)
         written = await library.write(
-            lambda transaction: self._write(transaction, knowledge, asked, stamp, elapsed_seconds)
+            lambda transaction: self._write(transaction, knowledge, asked, prepared, stamp, elapsed_seconds)
         )
         knowledge.mappings.saved(written.mappings)
         knowledge.adopt(written.tables)
         return written
+
+    def _prepare(self, asked: Asked, vocabulary: Vocabulary, knowledge: Knowledge, stamp: Stamp) -> _Prepared:
+        """What is to be written, if nobody has changed anything. Done before the lock is taken."""
+        failed, used = dict(asked.failed), Counter[Mapping]()
+        changes: list[FileChange] = []
+        for snapshot in self.files:
+            raw_tags = asked.tags.get(snapshot.file.id)
+            if raw_tags is None:
+                continue
+            suggestion, mappings = knowledge.mappings.resolve(raw_tags, vocabulary)
+            used.update(mappings)
+            outcome = _decided(snapshot, suggestion, stamp, vocabulary, asked.unresolved)
+            if isinstance(outcome, Failed):
+                failed[snapshot.file.id] = outcome
+            else:
+                changes.append((snapshot, outcome))
+        return _Prepared(changes, failed, used)
 
     def _write(
         self,
         transaction: Transaction,
         knowledge: Knowledge,
         asked: Asked,
+        prepared: _Prepared,
         stamp: Stamp,
         elapsed_seconds: float,
     ) -> Written:
         """In the writer thread, between BEGIN and COMMIT."""
         connection, shape = transaction.connection, transaction.shape
         tables = knowledge.newer(transaction)
-        vocabulary = knowledge.vocabulary if tables is None else tables.vocabulary
-        failed, used = dict(asked.failed), Counter[Mapping]()
+        if tables is not None and tables.vocabulary.fingerprint != knowledge.vocabulary.fingerprint:
+            prepared = self._prepare(asked, tables.vocabulary, knowledge, stamp)
+        failed = dict(prepared.failed)
         now = queries.current_tags(connection, list(asked.tags))
-        changes: list[tuple[Snapshot, Change]] = []
-        for snapshot in self.files:
-            file_id = snapshot.file.id
-            if (raw_tags := asked.tags.get(file_id)) is None:
-                continue
-            suggestion, mappings = knowledge.mappings.resolve(raw_tags, vocabulary)
-            used.update(mappings)
-            current = now.get(file_id)
-            outcome = (
-                Failed(Reason.DELETED, GONE)
-                if current is None
-                else Failed(Reason.CHANGED, CHANGED)
-                if current != snapshot.tags
-                else _decided(snapshot, suggestion, stamp, vocabulary, asked.unresolved)
-            )
-            if isinstance(outcome, Failed):
-                failed[file_id] = outcome
+        changes: list[FileChange] = []
+        for snapshot, change in prepared.changes:
+            current = now.get(snapshot.file.id)
+            if current == snapshot.tags:
+                changes.append((snapshot, change))
             else:
-                changes.append((snapshot, outcome))
+                failed[snapshot.file.id] = (
+                    Failed(Reason.DELETED, GONE) if current is None else Failed(Reason.CHANGED, CHANGED)
+                )
         for file_id in write_files(connection, shape, changes, stamp):
             failed[file_id] = Failed(Reason.DATABASE_ERROR, "The database refused this file's tags.")
-        write_mappings(connection, shape, used, stamp)
+        write_mappings(connection, shape, prepared.used, stamp)
         failures = self.failures(failed)
         tagged = len(self.files) + len(self._gone) - len(failures)
         run_rows.insert_failures(connection, stamp.row, failures)
@@ -165,7 +183,7 @@ class Batch:
             stamp.row,
             BatchCount(tagged, len(failures) - skipped, skipped, elapsed_seconds, self.meter.usage),
         )
-        return Written(tagged, failures, [entry for entry in used if not entry.saved], tables)
+        return Written(tagged, failures, [entry for entry in prepared.used if not entry.saved], tables)
 
     def failures(self, failed: dict[int, Failed]) -> list[FileFailure]:
         """The failures as the shell sees them, by file id."""

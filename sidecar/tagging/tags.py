@@ -4,8 +4,6 @@ Tags that a person chose are kept apart from those that an earlier run set by th
 every tagging leaves in `auto_tag_history`. Source of the rules: CONTRACT sections 5 and 9.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 from msgspec import Struct
 
@@ -124,30 +122,17 @@ def decide(
 ) -> Change | None:
     """What the file's tags become; None when it would lack a valid genre, mood, or occasion and keyword.
 
-    Pure. `vocabulary` may be newer than the one the suggestion was made with: what has left it is dropped.
+    Pure. `suggestion` holds active tags of this very `vocabulary` only.
     """
-    offered = _active(suggestion, vocabulary)
     kept = _persons(before, record, vocabulary) if mode is Mode.MERGE else Kept()
-    mood = _kept_mood(before.mood, vocabulary) if kept.mood else MOOD_JOIN.join(offered.moods)
+    mood = _kept_mood(before.mood, vocabulary) if kept.mood else MOOD_JOIN.join(suggestion.moods)
     after = Tags(
-        before.genre if kept.genre else offered.genre,
+        before.genre if kept.genre else suggestion.genre,
         mood or None,
-        tuple(sorted({*kept.occasions, *offered.occasions})),
-        tuple(sorted({*kept.keywords, *offered.keywords})),
+        tuple(sorted({*kept.occasions, *suggestion.occasions})),
+        tuple(sorted({*kept.keywords, *suggestion.keywords})),
     )
     return Change(after, kept) if _is_tagged(after, vocabulary) else None
-
-
-def _active(suggestion: Suggestion, vocabulary: Vocabulary) -> Suggestion:
-    def only(kind: TagType, values: Iterable[str]) -> tuple[str, ...]:
-        return tuple(value for value in values if vocabulary.has(kind, value))
-
-    return Suggestion(
-        suggestion.genre if vocabulary.has(TagType.GENRE, suggestion.genre) else None,
-        only(TagType.MOOD, suggestion.moods),
-        only(TagType.OCCASION, suggestion.occasions),
-        only(TagType.KEYWORD, suggestion.keywords),
-    )
 
 
 def _persons(before: Tags, record: Record | None, vocabulary: Vocabulary) -> Kept:
