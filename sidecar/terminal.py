@@ -14,10 +14,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sidecar.contract import BATCH, COMPLETE, BatchReport, Completion, Event, Progress, RpcError, RunStatus
+from sidecar.contract import BATCH, COMPLETE, BatchReport, Completion, Event, Progress, RpcError, RunStatus, Usage
 from sidecar.demo import standin
 from sidecar.demo.client import Client, ClientError, open_client
 from sidecar.demo.library import create_library
@@ -40,9 +39,12 @@ from sidecar.settings import BASE_URL_VARIABLE, KEY_VARIABLES, Settings, read_fi
 
 log = logging.getLogger(__name__)
 
+Signals = AsyncIterator[int]
+
 _ROOT: Final = "/home/ann/Music/Ligeia"
 _TABLE_ROWS: Final = 12
-_LIMITED_REQUESTS: Final = (2, 5, 9)
+_LOOK: Final = "SELECT file_path, genre, mood FROM audio_files LIMIT 20"
+_REFUSALS: Final = dict.fromkeys((2, 5, 9), standin.rate_limited("1s"))
 """The requests of the demo that the stand-in refuses with a 429."""
 _EXIT_CODES: Final = {RunStatus.COMPLETED: 0, RunStatus.CANCELLED: 130}
 
@@ -52,7 +54,6 @@ def run(options: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a code page may lack what stands in file names
-    # `info` is the default of a server; whoever watches a bar has asked for no log.
     level = "warning" if options.log_level == "info" else options.log_level
     redactor = logs.configure(level, 2, capture=False).redactor
     settings = resolve(options.database, options.env_file, os.environ, read_file)
@@ -66,9 +67,6 @@ def run(options: argparse.Namespace) -> int:
         return _sorry("The sidecar met an error of its own; --log-level debug says more.", 1)
 
 
-Signals = AsyncIterator[int]
-
-
 async def _with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         return await command(signals)
@@ -79,36 +77,22 @@ class Display:
 
     def __init__(self) -> None:
         is_terminal = sys.stdout.isatty()
-        self.console = Console(
-            force_terminal=None if is_terminal else False,
-            width=None if is_terminal else 160,
-            markup=False,
-            highlight=False,
-            soft_wrap=False,
-        )
+        size = (None, None) if is_terminal else (False, 160)
+        self.console = Console(force_terminal=size[0], width=size[1], markup=False, highlight=False)
         self.completion: Completion | None = None
         self.ended = trio.Event()
         self._failures: Counter[str] = Counter()
         self._sentences: dict[str, str] = {}
         self._bar: bars.Progress | None = None
         if self.console.is_terminal and not self.console.is_dumb_terminal:
-            text = partial(bars.TextColumn, markup=False)
-            self._bar = bars.Progress(
+            texts = ("{task.fields[processed]}/{task.total:.0f}", "{task.fields[pace]}", "{task.description}")
+            columns = [
                 bars.SpinnerColumn(),
-                bars.BarColumn(bar_width=28),
-                text("{task.fields[processed]}/{task.total:.0f}"),
-                text("{task.fields[pace]}"),
-                text("{task.description}"),
-                console=self.console,
-            )
-
-    def __enter__(self) -> None:
-        if self._bar is not None:
-            self._bar.start()
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+                bars.BarColumn(16),
+                *(bars.TextColumn(t, markup=False) for t in texts),
+            ]
+            self._bar = bars.Progress(*columns, console=self.console)
+        self.live: AbstractContextManager[object] = self._bar or nullcontext()
 
     def show(self, event: Event) -> None:
         """Takes a notification of the run."""
@@ -147,12 +131,9 @@ class Display:
             return
         if not self._bar.tasks:
             self._bar.add_task("", total=event.total_files, processed=0, pace="")
+        done, files = event.total_files - event.remaining_files, event.processed_files
         self._bar.update(
-            self._bar.task_ids[0],
-            completed=event.total_files - event.remaining_files,
-            description=event.status,
-            processed=event.processed_files,
-            pace=pace,
+            self._bar.task_ids[0], completed=done, description=event.status, processed=files, pace=pace
         )
 
 
@@ -171,7 +152,7 @@ async def _watch(display: Display, signals: Signals, cancel: Callable[[], Awaita
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_at_signal)
-        with display:
+        with display.live:
             await display.ended.wait()
         nursery.cancel_scope.cancel()
     return display.conclude()
@@ -199,7 +180,7 @@ async def _demo(options: argparse.Namespace, settings: Settings, redactor: Redac
         return _sorry(f"--real needs your Gemini API key: set {KEY_VARIABLES[0]} and run it again.", 2)
     if options.files < 1:
         return _sorry("--files must be at least 1.", 2)
-    path = Path(options.database or Path(tempfile.mkdtemp(prefix="ligeia-demo-")) / "library.db").absolute()
+    path = Path.cwd() / (options.database or tempfile.mkdtemp(prefix="ligeia-demo-") + "/library.db")
     try:
         create_library(path, files=options.files, root=_ROOT)
     except FileExistsError:
@@ -209,41 +190,27 @@ async def _demo(options: argparse.Namespace, settings: Settings, redactor: Redac
     display = Display()
     display.say(f"A sample library of {options.files} sounds: {path}")
     env = dict(os.environ)
-    limits = Counter[int]()
-
-    def limited(received: standin.Received) -> standin.Reply | None:
-        if received.number not in _LIMITED_REQUESTS:
-            return None
-        limits[429] += 1
-        return standin.rate_limited("1s")
-
+    journal: list[standin.Received] = []
     async with AsyncExitStack() as stack:
         if not options.real:
-            server = await stack.enter_async_context(
-                standin.running(latency_seconds=0.25, hallucinate=0.05, script=limited)
+            serving = standin.running(
+                latency_seconds=0.25, hallucinate=0.05, script=lambda r: _REFUSALS.get(r.number)
             )
+            server = await stack.enter_async_context(serving)
+            journal = server.journal
             env |= {KEY_VARIABLES[0]: "demo-key", BASE_URL_VARIABLE: server.base_url}
             env |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "sidecar"]
-        env_file = ["--env-file", options.env_file] if options.env_file else []
+        program += ["--env-file", options.env_file] if options.env_file else []
         try:
-            client = await stack.enter_async_context(
-                open_client([*program, "--database", str(path), *env_file], env)
-            )
+            client = await stack.enter_async_context(open_client([*program, "--database", str(path)], env))
             code = await _demo_run(client, display, signals)
         except ClientError as error:
             return _sorry(redactor.redact(error.message), 1)
     with closing(sqlite3.connect(database_uri(path, "ro"), uri=True)) as connection:
-        _print_tagged(connection, display)
-        usage = display.completion.usage if display.completion else None
-        mapped = connection.execute("SELECT count(*) FROM tag_mapping_cache WHERE valid_tag != 'REMOVE'")
-        refused = usage.retries if usage and options.real else limits[429]
-        word = "retries" if options.real else "refused by the rate limit (429)"
-        display.say(
-            f"{usage.requests if usage else 0} requests, {refused} {word}, {mapped.fetchone()[0]} invented tags mapped"
-        )
+        _print_tagged(connection, display, sum(received.status == 429 for received in journal))
     display.say(f"Database: {path}")
-    display.say(f'Look at it: sqlite3 "{path}" "SELECT file_path, genre, mood FROM audio_files LIMIT 20"')
+    display.say(f'Look at it: sqlite3 "{path}" "{_LOOK}"')
     return code
 
 
@@ -265,7 +232,7 @@ async def _demo_run(client: Client, display: Display, signals: Signals) -> int:
     return code
 
 
-def _print_tagged(connection: sqlite3.Connection, display: Display) -> None:
+def _print_tagged(connection: sqlite3.Connection, display: Display, refused: int) -> None:
     tags = "(SELECT group_concat(tag_value, ', ') FROM rpg_tags WHERE audio_file_id = f.id AND tag_type = '{}')"
     rows = connection.execute(
         f"SELECT file_path, genre, mood, {tags.format('occasion')}, {tags.format('keyword')}"  # noqa: S608
@@ -281,3 +248,6 @@ def _print_tagged(connection: sqlite3.Connection, display: Display) -> None:
     counts = Counter({"genre": len(rows), "mood": sum(len(row[2].split("; ")) for row in rows)})
     counts.update(dict(connection.execute("SELECT tag_type, count(*) FROM rpg_tags GROUP BY tag_type")))
     display.say("Tags: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    mapped = connection.execute("SELECT count(*) FROM tag_mapping_cache WHERE valid_tag != 'REMOVE'").fetchone()[0]
+    usage = display.completion.usage if display.completion else Usage()
+    display.say(f"{usage.requests} requests, {refused} refused with a 429, {mapped} invented tags mapped")

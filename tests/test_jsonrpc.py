@@ -145,9 +145,7 @@ def test_what_is_not_json_in_utf8_is_a_parse_error_under_null(line: bytes) -> No
         ('{"jsonrpc":"2.0","id":"é"}'.encode(), b'"\\u00e9"'),
     ],
 )
-def test_an_invalid_request_is_refused_under_its_id_if_that_can_be_read(
-    line: bytes, answered_id: bytes
-) -> None:
+def test_an_invalid_request_is_refused_under_its_id_if_that_can_be_read(line: bytes, answered_id: bytes) -> None:
     assert refusal(only(line)) == (answered_id, INVALID)
 
 
@@ -155,9 +153,7 @@ def test_an_invalid_request_is_refused_under_its_id_if_that_can_be_read(
 
 
 def test_each_member_of_a_batch_stands_for_itself() -> None:
-    message = read(
-        b'[1, {"jsonrpc":"2.0","id":1,"method":"m"}, {"id":2}, [], {"jsonrpc":"2.0","method":"n"}]'
-    )
+    message = read(b'[1, {"jsonrpc":"2.0","id":1,"method":"m"}, {"id":2}, [], {"jsonrpc":"2.0","method":"n"}]')
     assert message.is_batch
     first, second, third, fourth, fifth = message.items
     assert [refusal(item) for item in (first, third, fourth)] == [
@@ -217,9 +213,7 @@ def test_a_notification_has_no_id() -> None:
 
 
 def test_nothing_in_a_result_can_break_the_line() -> None:
-    line = result_line(
-        b"1", {"\ud800k": ["a\udfffb", float("nan"), float("-inf"), "\r\n\u2028😀", ("\ud83d",)]}
-    )
+    line = result_line(b"1", {"\ud800k": ["a\udfffb", float("nan"), float("-inf"), "\r\n\u2028😀", ("\ud83d",)]})
     assert line.isascii()
     assert line.count(b"\n") == 1
     assert json.loads(line)["result"] == {"\ufffdk": ["a\ufffdb", None, None, "\r\n\u2028😀", ["\ufffd"]]}

@@ -313,9 +313,7 @@ logs.configure("INFO", stdio.claim().stderr_fd)
 print("printed")
 raise LookupError("/home/ana")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, timeout=60, cwd=ROOT, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, cwd=ROOT, check=False)
     assert done.stdout == b""
     assert done.stderr.splitlines() == [
         b"WARNING stdout: printed",

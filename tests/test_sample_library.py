@@ -118,9 +118,7 @@ def test_other_tables_refer_to_sounds(library: sqlite3.Connection) -> None:
 
 
 def test_the_vocabulary_is_large_and_well_formed(library: sqlite3.Connection) -> None:
-    stored = rows(
-        library, "SELECT tag_type, tag_value, description, parent_tag FROM tag_vocabulary ORDER BY id"
-    )
+    stored = rows(library, "SELECT tag_type, tag_value, description, parent_tag FROM tag_vocabulary ORDER BY id")
     assert stored == list(VOCABULARY)
     assert 850 <= len(VOCABULARY) <= 1000
     by_type: dict[str, list[str]] = {}

@@ -249,9 +249,7 @@ async def test_reading_takes_no_token_from_the_threads_that_work(pipe: Pipe) -> 
     assert borrowed == [0]
 
 
-async def test_once_cancelled_nothing_is_delivered_any_more(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_once_cancelled_nothing_is_delivered_any_more(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     at_end = threading.Event()
     real_read = stdio._read
 

@@ -90,9 +90,17 @@ class ApiVersion:
 class GeminiClient:
     """Sends single requests for one Settings. Made by `open_client`; safe for concurrent calls."""
 
-    def __init__(self, settings: Settings, sdk: ModuleType, http: httpx.AsyncClient, idle: httpx.Client) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sdk: ModuleType,
+        context: ssl.SSLContext,
+        http: httpx.AsyncClient,
+        idle: httpx.Client,
+    ) -> None:
         self._settings = settings
         self._sdk = sdk
+        self._context = context
         self._http = http
         self._idle = idle
         self._clients: dict[Any, Any] = {}
@@ -161,6 +169,7 @@ class GeminiClient:
                     timeout=int(timeout * 1000),
                     httpx_client=self._idle,
                     httpx_async_client=self._http,
+                    async_client_args={"ssl": self._context},  # else it reads the certificates again
                     extra_body=_constant_body(request) if request else None,
                 ),
             )
@@ -185,9 +194,9 @@ async def open_client(settings: Settings, may_send: Callable[[], bool]) -> Async
     `may_send` is asked in the last instant before the first byte of every request. Raises GeminiError
     SETTING when base URL, key or proxy cannot be used at all.
     """
-    sdk = await trio.to_thread.run_sync(_import_sdk, abandon_on_cancel=True)
+    secure = not settings.base_url.startswith("http://")
     try:
-        context = httpx.create_ssl_context()
+        sdk, context = await trio.to_thread.run_sync(_load, secure, abandon_on_cancel=True)
         http = httpx.AsyncClient(
             verify=context,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
@@ -200,16 +209,18 @@ async def open_client(settings: Settings, may_send: Callable[[], bool]) -> Async
         raise GeminiError(Failure.SETTING, detail) from None
     async with http:
         with idle:
-            yield GeminiClient(settings, sdk, http, idle)
+            yield GeminiClient(settings, sdk, context, http, idle)
 
 
-def _import_sdk() -> ModuleType:
+def _load(secure: bool) -> tuple[ModuleType, ssl.SSLContext]:
+    """The SDK, and the trusted certificates where they are needed (reading them costs 50 ms)."""
+    context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import google.genai  # noqa: PLC0415 - see the module's docstring
         import google.genai.client  # noqa: PLC0415
         import google.genai.errors  # noqa: PLC0415
-    return google.genai
+    return google.genai, context
 
 
 def _gate(may_send: Callable[[], bool]) -> Callable[[httpx.Request], Any]:

@@ -1,0 +1,233 @@
+"""tagging.answers: what models do to JSON, and what can still be used of it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.contract import Reason
+from sidecar.tagging.answers import (
+    MAX_TAG_LENGTH,
+    MappedTag,
+    RawTags,
+    Reading,
+    Reply,
+    read_mapping,
+    read_tagging,
+)
+from sidecar.tagging.vocabulary import TagType
+
+
+def item(number: Any, genre: Any = "ambient", **more: Any) -> dict[str, Any]:
+    return {
+        "id": number, "genre": genre, "moods": ["eerie"], "occasions": ["tavern"], "keywords": ["a:b"], **more
+    }  # fmt: skip
+
+
+TAGS = RawTags("ambient", ("eerie",), ("tavern",), ("a:b",))
+BOTH = json.dumps([item(1), item(2)])
+WHOLE = Reading({0: TAGS, 1: TAGS}, (), ())
+
+
+def read(value: Any, count: int = 2, fault: Reason | None = None) -> Reading:
+    return read_tagging(Reply(value if isinstance(value, str) else json.dumps(value), fault), count)
+
+
+def test_a_clean_answer_serves_every_file() -> None:
+    assert read(BOTH) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{BOTH}\n```",
+        f"```\n{BOTH}\n```",
+        f"Here is the list:\n\n{BOTH}",
+        f"{BOTH}\n\nLet me know if you need more!",
+        f"{BOTH}]",
+        f"{BOTH}}}",
+        f"{BOTH}```",
+        f"\ufeff{BOTH}",
+        f"\n\n  {BOTH}  \n",
+        f'{{"files": {BOTH}}}',
+        f'{{"note": "ok", "files": {BOTH}}}',
+    ],
+)
+def test_fences_prose_tails_and_wrappers_do_no_harm(text: str) -> None:
+    assert read(text) == WHOLE
+
+
+def test_one_object_alone_counts_as_a_list_of_it() -> None:
+    assert read(item(1), count=1) == Reading({0: TAGS}, (), ())
+
+
+def test_an_answer_cut_off_in_the_middle_serves_the_files_before_the_cut() -> None:
+    reading = read(BOTH[: BOTH.index('"id": 2') + 12])
+    assert reading == Reading({0: TAGS}, (), (1,), Reason.BAD_RESPONSE)
+
+
+@given(st.integers(0, len(BOTH) - 1))
+def test_wherever_an_answer_is_cut_the_files_not_served_are_broken(cut: int) -> None:
+    reading = read(BOTH[:cut])
+    assert all(tags == TAGS for tags in reading.usable.values())
+    assert reading.missing == ()
+    assert {*reading.usable, *reading.broken} == {0, 1}
+
+
+def test_what_max_tokens_left_is_used_and_the_rest_is_broken() -> None:
+    reading = read(BOTH[:-20], fault=Reason.BAD_RESPONSE)
+    assert reading == Reading({0: TAGS}, (), (1,), Reason.BAD_RESPONSE)
+
+
+def test_a_whole_list_under_max_tokens_breaks_what_it_lacks_instead_of_asking_again() -> None:
+    assert read([item(1)], fault=Reason.BAD_RESPONSE) == Reading({0: TAGS}, (), (1,), Reason.BAD_RESPONSE)
+
+
+def test_a_blocked_answer_breaks_its_files_as_blocked() -> None:
+    assert read("", fault=Reason.BLOCKED) == Reading({}, (), (0, 1), Reason.BLOCKED)
+
+
+@pytest.mark.parametrize("number", ["2", "02", 2.0])
+def test_ids_as_text_or_with_a_point_count(number: Any) -> None:
+    assert read([item(1), item(number)]) == WHOLE
+
+
+def test_of_two_items_with_one_id_the_first_wins() -> None:
+    assert read([item(1), item(1, "other"), item(2)]) == WHOLE
+    assert read([item("1"), item(1, "other"), item(2)]) == WHOLE
+
+
+def test_ids_that_were_not_asked_for_are_ignored() -> None:
+    assert read([item(1), item(3), item(2), item(99), item(-1), item(0), item(10**30)]) == WHOLE
+    assert read([item("1"), item("3"), item(2), item(99)]) == WHOLE
+
+
+def test_ids_that_were_not_asked_for_do_not_break_what_is_missing() -> None:
+    assert read([item(1), item(3)]) == Reading({0: TAGS}, (1,), ())
+    assert read([item("1"), item("3")]) == Reading({0: TAGS}, (1,), ())
+
+
+def test_files_left_out_of_a_whole_answer_are_missing() -> None:
+    assert read([item(2)]) == Reading({1: TAGS}, (0,), ())
+    assert read([]) == Reading({}, (0, 1), ())
+
+
+@pytest.mark.parametrize("number", [None, True, 1.5, "one", "", "-1", [1], {"id": 1}, "9" * 5000])
+def test_an_id_that_is_none_is_a_wrong_shape(number: Any) -> None:
+    assert read([item(number), item(1)]) == Reading({0: TAGS}, (), (1,))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        item(2, genre=["ambient"]),
+        item(2, genre=7),
+        item(2, moods={"a": 1}),
+        item(2, moods=[1]),
+        item(2, keywords=[["a:b"]]),
+        item(2, occasions=True),
+        "ambient",
+        7,
+        None,
+        [],
+    ],
+)
+def test_an_item_of_wrong_shape_breaks_what_is_not_served(wrong: Any) -> None:
+    assert read([item(1), wrong]) == Reading({0: TAGS}, (), (1,))
+
+
+@pytest.mark.parametrize("text", ["", "null", "42", '"text"', "Sorry, I can't.", "<html></html>", "{", "["])
+def test_text_without_a_list_breaks_every_file(text: str) -> None:
+    assert read(text) == Reading({}, (), (0, 1))
+
+
+def test_a_string_in_place_of_a_list_is_a_list_of_it() -> None:
+    assert read([item(1, moods="eerie"), item(2)]) == WHOLE
+
+
+def test_absent_and_null_fields_are_empty() -> None:
+    assert read([{"id": 1, "genre": None, "moods": None}], count=1) == Reading({0: RawTags()}, (), ())
+
+
+def test_control_characters_in_strings_do_not_break_the_list() -> None:
+    text = BOTH.replace("tavern", "ta\tvern", 1)
+    assert read(text).usable[1] == TAGS
+
+
+def test_blank_long_repeated_and_unprintable_tags_are_dropped() -> None:
+    moods = [" eerie ", "eerie", "", "  ", "x" * (MAX_TAG_LENGTH + 1), "a\x00b", "\ud800"]
+    assert read([item(1, moods=moods)], count=1).usable[0].moods == ("eerie",)
+    assert read([item(1, genre="  ")], count=1).usable[0].genre is None
+
+
+def test_nan_and_infinity_are_no_ids() -> None:
+    text = f'[{{"id": NaN, "genre": "x"}}, {{"id": Infinity}}, {json.dumps(item(1))}]'
+    assert read(text, count=1) == Reading({0: TAGS}, (), ())
+
+
+def test_pairs_name_every_tag_with_its_type() -> None:
+    assert list(TAGS.pairs()) == [
+        (TagType.GENRE, "ambient"),
+        (TagType.MOOD, "eerie"),
+        (TagType.OCCASION, "tavern"),
+        (TagType.KEYWORD, "a:b"),
+    ]
+
+
+# --- mapping answers ---------------------------------------------------------------------------------
+
+
+def test_of_a_mapping_answer_the_well_formed_entries_are_read() -> None:
+    entries = [
+        {"type": "keyword", "invalid": "cavern", "valid": "biome:cave"},
+        {"type": "mood", "invalid": "meh", "valid": None},
+        {"type": "mood", "invalid": "no valid"},
+        {"type": 1, "invalid": "x", "valid": "y"},
+        "text",
+    ]
+    expected = [MappedTag("keyword", "cavern", "biome:cave"), MappedTag("mood", "meh", None)]
+    assert read_mapping(Reply(json.dumps(entries))) == expected
+    assert read_mapping(Reply(f"```json\n{json.dumps(entries)}\n```")) == expected
+
+
+def test_a_single_mapping_counts_as_a_list_of_it() -> None:
+    reply = Reply('{"type": "keyword", "invalid": "cavern", "valid": "biome:cave"}')
+    assert read_mapping(reply) == [MappedTag("keyword", "cavern", "biome:cave")]
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["id", "genre", "moods", "occasions", "keywords", "type", "invalid", "valid"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+TEXTS = (
+    st.text()
+    | st.text(st.characters(codec=None, categories=["Cs", "Cc", "Lu"]))
+    | st.text('[]{}",:id1 \\u0e-.tnNaI')
+    | JSON_VALUES.map(json.dumps)
+    | st.builds(lambda value, cut: json.dumps(value)[:cut], JSON_VALUES, st.integers(0, 60))
+)
+
+
+@given(TEXTS, st.integers(1, 5), st.sampled_from([None, Reason.BLOCKED, Reason.BAD_RESPONSE]))
+def test_no_text_raises_and_every_file_is_sorted_exactly_once(text: str, count: int, fault: Reason | None) -> None:
+    reading = read_tagging(Reply(text, fault), count)
+    assert sorted([*reading.usable, *reading.missing, *reading.broken]) == list(range(count))
+    assert isinstance(read_mapping(Reply(text, fault)), list)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "[{" * 100_000, "\ud800", "[" + "9" * 10_000])
+def test_monstrous_texts_are_broken_not_raised(text: str) -> None:
+    assert read(text) == Reading({}, (), (0, 1))
+    assert read_mapping(Reply(text)) == []

@@ -1,0 +1,244 @@
+"""gemini.pace: holding, halving, growing back, outages. Times are numbers, nothing waits."""
+
+from typing import Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.gemini.pace import Pace
+from sidecar.gemini.policy import Limits
+
+LIMITS = Limits(max_attempts=3, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)
+
+
+def outage(ceiling: int = 8, at: float = 10) -> Pace:
+    """A pace whose third failure in a row, from two batches, came at `at`."""
+    pace = Pace(ceiling, LIMITS)
+    for batch in (1, 2, 1):
+        pace.failed(batch, 0, at, 0)
+    assert pace.outage_since == at
+    return pace
+
+
+# --- 429 ------------------------------------------------------------------------------------------
+
+
+def test_at_the_start_the_way_is_free() -> None:
+    pace = Pace(8, LIMITS)
+    assert (pace.concurrency, pace.wait_seconds(0), pace.outage_left(0)) == (8, 0, None)
+
+
+def test_a_hold_counts_for_everybody_until_it_has_passed() -> None:
+    pace = Pace(8, LIMITS)
+    pace.hold(15, 100)
+    assert (pace.wait_seconds(100), pace.wait_seconds(110), pace.wait_seconds(115)) == (15, 5, 0)
+
+
+def test_a_shorter_hold_does_not_shorten_a_longer_one() -> None:
+    pace = Pace(8, LIMITS)
+    pace.hold(15, 100)
+    pace.hold(1, 101)
+    assert pace.wait_seconds(101) == 14
+
+
+def test_a_success_does_not_shorten_a_hold() -> None:
+    pace = Pace(8, LIMITS)
+    pace.hold(15, 100)
+    pace.succeeded()
+    assert pace.wait_seconds(100) == 15
+
+
+def test_a_burst_of_429s_halves_once() -> None:
+    pace = Pace(8, LIMITS)
+    for answered_at in (5.0, 5.1, 5.2, 9.0):
+        pace.refused(4.0, answered_at)
+    assert pace.concurrency == 4
+
+
+def test_a_429_to_a_request_sent_after_the_halving_halves_again() -> None:
+    pace = Pace(8, LIMITS)
+    pace.refused(4, 5)
+    pace.refused(6, 7)
+    assert pace.concurrency == 2
+
+
+def test_at_least_one_place_is_left() -> None:
+    pace = Pace(3, LIMITS)
+    for at in range(5):
+        pace.refused(at, at + 0.5)
+    assert pace.concurrency == 1
+
+
+def test_concurrency_grows_by_one_for_as_many_successes_as_there_are_places() -> None:
+    pace = Pace(8, LIMITS)
+    pace.refused(0, 1)
+    seen = []
+    for _ in range(4 + 5 + 6 + 7 + 20):
+        pace.succeeded()
+        seen.append(pace.concurrency)
+    assert [seen.index(places) + 1 for places in (5, 6, 7, 8)] == [4, 9, 15, 22]
+    assert max(seen) == 8
+
+
+def test_successes_before_a_429_do_not_help_to_grow_back() -> None:
+    pace = Pace(4, LIMITS)
+    for _ in range(100):
+        pace.succeeded()
+    pace.refused(0, 1)
+    pace.succeeded()
+    assert pace.concurrency == 2
+
+
+# --- outages ----------------------------------------------------------------------------------------
+
+
+def test_failures_of_one_batch_alone_are_no_outage_and_cost_it_attempts() -> None:
+    pace = Pace(8, LIMITS)
+    assert all(pace.failed(1, 0, at, 0) for at in range(20))
+    assert pace.outage_since is None
+
+
+def test_an_outage_begins_at_max_attempts_failures_in_a_row_from_two_batches() -> None:
+    pace = Pace(8, LIMITS)
+    assert pace.failed(1, 0, 1, 0)
+    assert pace.failed(2, 0, 2, 0)
+    assert pace.outage_since is None
+    assert not pace.failed(1, 0, 3, 0)
+    assert pace.outage_since == 3
+
+
+def test_a_second_batch_turns_a_long_streak_into_an_outage() -> None:
+    pace = Pace(8, LIMITS)
+    for at in range(10):
+        pace.failed(1, 0, at, 0)
+    assert not pace.failed(2, 0, 10, 0)
+    assert pace.outage_since == 10
+
+
+def test_a_success_or_any_answer_between_breaks_the_streak() -> None:
+    for answer in ("succeeded", "reached", "refused"):
+        pace = Pace(8, LIMITS)
+        pace.failed(1, 0, 1, 0)
+        pace.failed(2, 0, 1, 0)
+        if answer == "refused":
+            pace.refused(0, 1)
+        else:
+            getattr(pace, answer)()
+        assert pace.failed(1, 0, 2, 0)
+        assert pace.failed(2, 0, 2, 0)
+        assert pace.outage_since is None
+
+
+def test_in_an_outage_one_probe_at_a_time_leaves_and_costs_no_attempt() -> None:
+    pace = outage()
+    assert pace.concurrency == 1
+    assert not pace.failed(1, 11, 12, 0)
+    assert not pace.failed(3, 13, 14, 0)
+    assert pace.concurrency == 1
+
+
+def test_probes_back_off_to_the_maximum() -> None:
+    pace, now, waits = outage(), 10.0, []
+    for _ in range(9):
+        waits.append(pace.wait_seconds(now))
+        now += waits[-1]
+        pace.failed(1, now, now, 0.999999999)
+    assert [round(wait, 3) for wait in waits] == [0.5, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_probe_waits_at_least_half_of_its_step_whatever_the_jitter() -> None:
+    pace, now = outage(), 10.0
+    for step in (1, 2, 4, 8, 16, 32, 60, 60):
+        assert pace.wait_seconds(now) == step / 2
+        now += step
+        pace.failed(1, now, now, 0)
+
+
+def test_failures_of_requests_sent_before_the_outage_do_not_push_the_probe_back() -> None:
+    pace = outage(at=10)
+    wait = pace.wait_seconds(10)
+    for batch in range(20):
+        assert not pace.failed(batch, 9, 10, 0)
+    assert pace.wait_seconds(10) == wait
+
+
+def test_the_first_success_ends_the_outage_with_the_concurrency_of_before() -> None:
+    pace = outage(ceiling=8)
+    pace.succeeded()
+    assert (pace.outage_since, pace.concurrency, pace.wait_seconds(10)) == (None, 8, 0)
+
+
+def test_a_refusal_ends_the_outage_too() -> None:
+    pace = outage(ceiling=8)
+    pace.reached()
+    assert (pace.outage_since, pace.concurrency) == (None, 8)
+    pace = outage(ceiling=8)
+    pace.refused(11, 12)
+    assert (pace.outage_since, pace.concurrency) == (None, 4)
+
+
+def test_a_captive_portal_neither_begins_nor_ends_an_outage() -> None:
+    pace = Pace(8, LIMITS)
+    assert all(pace.unanswered(0, at, 0) for at in range(20))
+    assert pace.outage_since is None
+    pace = outage(at=10)
+    assert not pace.unanswered(11, 12, 0)
+    assert pace.outage_since == 10
+    assert pace.wait_seconds(12) == 1
+
+
+def test_after_an_outage_a_new_one_needs_a_whole_streak_and_probes_from_the_start() -> None:
+    pace = outage(at=10)
+    pace.failed(1, 11, 12, 0)
+    pace.succeeded()
+    assert pace.failed(1, 20, 20, 0)
+    assert pace.failed(2, 20, 20, 0)
+    assert not pace.failed(2, 20, 20, 0)
+    assert pace.wait_seconds(20) == 0.5
+
+
+def test_an_outage_runs_out() -> None:
+    pace = outage(at=10)
+    assert (pace.outage_left(10), pace.outage_left(500), pace.outage_left(610), pace.outage_left(999)) == (
+        600,
+        110,
+        0,
+        0,
+    )
+
+
+def test_a_hold_counts_in_an_outage_as_well() -> None:
+    pace = outage(at=10)
+    pace.hold(30, 10)
+    assert pace.wait_seconds(10) == 30
+
+
+Event = tuple[Literal["ok", "429", "fail", "page"], int, float, float]
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["ok", "429", "fail", "page"]),
+        st.integers(1, 3),
+        st.floats(0, 20),
+        st.floats(0, 1, exclude_max=True),
+    )
+)
+
+
+@given(st.integers(1, 32), EVENTS)
+def test_concurrency_always_stays_between_one_and_the_ceiling(ceiling: int, events: list[Event]) -> None:
+    pace, now = Pace(ceiling, LIMITS), 0.0
+    for kind, batch, age, jitter in events:
+        now += 1
+        match kind:
+            case "ok":
+                pace.succeeded()
+                assert pace.outage_since is None
+            case "429":
+                pace.refused(now - age, now)
+            case "fail":
+                pace.failed(batch, now - age, now, jitter)
+            case "page":
+                pace.unanswered(now - age, now, jitter)
+        assert 1 <= pace.concurrency <= ceiling
+        assert 0 <= pace.wait_seconds(now) <= 60
+        assert pace.outage_since is None or pace.concurrency == 1

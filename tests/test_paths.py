@@ -1,0 +1,138 @@
+"""tagging.paths: no home directory and no user's name leaves the machine, whatever wrote the path."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.tagging.paths import common_root, relative_path
+
+HOMES = [
+    "/home/ann/",
+    "/home//ann/",
+    "/var/home/ann/",
+    "/export/home/ann/",
+    "/usr/home/ann/",
+    "/Users/ann/",
+    "/System/Volumes/Data/Users/ann/",
+    "/media/ann/",
+    "/run/media/ann/",
+    "/root/",
+    "file:///home/ann/",
+    "C:\\Users\\ann\\",
+    "c:\\users\\ann\\",
+    "D:/Users/ann/",
+    "C:\\Documents and Settings\\ann\\",
+    "\\\\?\\C:\\Users\\ann\\",
+    "//?/C:/Users/ann/",
+    "\\\\.\\C:\\Users\\ann\\",
+    "\\\\nas\\homes\\ann\\",
+    "\\\\nas\\home\\ann\\",
+    "\\\\nas\\users\\ann\\",
+    "\\\\nas\\c$\\Users\\ann\\",
+    "\\\\?\\UNC\\nas\\homes\\ann\\",
+    "//nas/homes/ann/",
+    "/mnt/c/Users/ann/",
+    "/c/Users/ann/",
+    "/cygdrive/c/Users/ann/",
+]
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_a_path_is_cut_below_its_home_directory(home: str) -> None:
+    separator = "\\" if "\\" in home else "/"
+    path = home + separator.join(("Music", "Dungeon", "Drips.mp3"))
+    assert relative_path(path, "") == "Music/Dungeon/Drips.mp3"
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_a_file_right_in_the_home_directory_keeps_only_its_name(home: str) -> None:
+    assert relative_path(home + "Drips.mp3", "") == "Drips.mp3"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/srv/sounds/Drips.mp3", "srv/sounds/Drips.mp3"),
+        ("D:\\Sounds\\Drips.mp3", "Sounds/Drips.mp3"),
+        ("D:Drips.mp3", "Drips.mp3"),
+        ("\\\\?\\D:\\Sounds\\Drips.mp3", "Sounds/Drips.mp3"),
+        ("\\\\nas\\sounds\\Drips.mp3", "nas/sounds/Drips.mp3"),
+        ("Sounds/Drips.mp3", "Sounds/Drips.mp3"),
+        ("/home/Drips.mp3", "home/Drips.mp3"),
+        ("/homework/ann/Drips.mp3", "homework/ann/Drips.mp3"),
+        ("Drips.mp3", "Drips.mp3"),
+    ],
+)
+def test_outside_of_homes_and_roots_only_drive_and_leading_separators_go(path: str, expected: str) -> None:
+    assert relative_path(path, "") == expected
+
+
+def test_the_librarys_root_is_cut_off() -> None:
+    assert relative_path("/srv/sounds/Dungeon/Drips.mp3", "/srv/sounds/") == "Dungeon/Drips.mp3"
+    assert relative_path("D:\\Sounds\\Dungeon\\Drips.mp3", "D:\\Sounds\\") == "Dungeon/Drips.mp3"
+
+
+def test_root_or_home_whichever_cuts_more() -> None:
+    assert relative_path("/home/ann/Music/Drips.mp3", "/home/ann/Music/") == "Drips.mp3"
+    assert relative_path("/home/ann/Music/Drips.mp3", "/home/") == "Music/Drips.mp3"
+    assert relative_path("/home/ann/Music/Drips.mp3", "/") == "Music/Drips.mp3"
+
+
+def test_with_the_homes_of_two_people_neither_name_is_left() -> None:
+    paths = ["/home/ann/Music/a.mp3", "/home/bob/Sounds/b.mp3"]
+    root = common_root(paths[0], paths[1])
+    assert [relative_path(path, root) for path in paths] == ["Music/a.mp3", "Sounds/b.mp3"]
+
+
+def test_with_several_drives_each_path_is_cut_for_itself() -> None:
+    paths = ["C:\\Users\\ann\\Music\\a.mp3", "D:\\Sounds\\b.mp3"]
+    root = common_root(paths[0], paths[1])
+    assert root == ""
+    assert [relative_path(path, root) for path in paths] == ["Music/a.mp3", "Sounds/b.mp3"]
+
+
+def test_a_backslash_in_a_name_on_linux_stays() -> None:
+    assert relative_path("/srv/AC\\DC/a.mp3", "/srv/") == "AC\\DC/a.mp3"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "root"),
+    [
+        ("/srv/a/1.mp3", "/srv/b/2.mp3", "/srv/"),
+        ("/srv/a/1.mp3", "/srv/a/1.mp3", "/srv/a/"),
+        ("/srv/cave1/x.mp3", "/srv/cave2/x.mp3", "/srv/"),
+        ("/srv/cave.mp3", "/srv/cave/x.mp3", "/srv/"),
+        ("C:\\S\\a.mp3", "C:\\S\\b.mp3", "C:\\S\\"),
+        ("C:\\a.mp3", "D:\\a.mp3", ""),
+        ("a.mp3", "b.mp3", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_common_root_is_a_whole_folder(first: str, last: str, root: str) -> None:
+    assert common_root(first, last) == root
+
+
+NAMES = st.text(st.characters(exclude_characters="/\\:", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+
+
+@given(st.sampled_from(HOMES), st.lists(NAMES, min_size=1, max_size=4))
+def test_the_users_name_is_never_left_below_a_home(home: str, names: list[str]) -> None:
+    separator = "\\" if "\\" in home else "/"
+    assert relative_path(home + separator.join(names), "") == "/".join(names)
+
+
+@given(st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=5))
+def test_what_smallest_and_largest_share_all_share(paths: list[str]) -> None:
+    root = common_root(min(paths), max(paths))
+    assert all(path.startswith(root) for path in paths)
+
+
+@given(st.text(), st.text())
+def test_any_path_can_be_cut(path: str, root: str) -> None:
+    assert isinstance(relative_path(path, root), str)
+
+
+@given(NAMES, st.lists(NAMES, max_size=3))
+def test_a_path_that_ends_in_a_name_never_becomes_empty(name: str, folders: list[str]) -> None:
+    path = "/" + "/".join([*folders, name])
+    assert relative_path(path, path).endswith(name)

@@ -1,0 +1,170 @@
+"""gemini.policy: the contract's table of section 6, a test for each row."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.contract import Reason, RunStatus
+from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.policy import (
+    MAX_REFUSALS,
+    MAX_UNUSABLE,
+    End,
+    GiveUp,
+    Halve,
+    Limits,
+    OtherVersion,
+    Plain,
+    Tries,
+    Verdict,
+    Wait,
+    backoff,
+    counted,
+    ended_by_versions,
+    verdict,
+)
+
+LIMITS = Limits(max_attempts=5, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+def decided(
+    kind: Failure, tries: Tries | None = None, *, delay: float | None = None, jitter: float = 0.5
+) -> Verdict:
+    """The verdict on a failure that `tries` do not count yet."""
+    error = GeminiError(kind, "the detail.", status="WORD", delay_seconds=delay)
+    return verdict(error, counted(tries or Tries(), error), LIMITS, jitter, NOW)
+
+
+def test_a_429_with_a_delay_holds_everybody_at_least_that_long() -> None:
+    assert decided(Failure.RATE_LIMITED, delay=15) == Wait(15, everyone=True)
+
+
+def test_a_429_without_a_delay_backs_off_for_everybody() -> None:
+    assert decided(Failure.RATE_LIMITED) == Wait(0.5, everyone=True)
+    assert decided(Failure.RATE_LIMITED, Tries(refusals=3)) == Wait(4, everyone=True)
+
+
+def test_a_429_does_not_use_up_attempts() -> None:
+    tries = counted(Tries(attempts=4), GeminiError(Failure.RATE_LIMITED))
+    assert tries == Tries(attempts=4, refusals=1)
+    assert isinstance(decided(Failure.RATE_LIMITED, Tries(attempts=4)), Wait)
+
+
+@pytest.mark.parametrize("delay", [None, 3.0])
+def test_the_tenth_429_fails_as_rate_limited(delay: float | None) -> None:
+    assert MAX_REFUSALS == 10
+    assert isinstance(decided(Failure.RATE_LIMITED, Tries(refusals=8), delay=delay), Wait)
+    tenth = decided(Failure.RATE_LIMITED, Tries(refusals=9), delay=delay)
+    assert isinstance(tenth, GiveUp)
+    assert tenth.reason is Reason.RATE_LIMITED
+
+
+@pytest.mark.parametrize("delay", [None, 36.0])
+def test_a_used_up_quota_ends_the_run_whatever_short_delay_stands_beside_it(delay: float | None) -> None:
+    end = decided(Failure.QUOTA_EXHAUSTED, delay=delay)
+    assert isinstance(end, End)
+    assert end.status is RunStatus.QUOTA_EXHAUSTED
+    assert "the detail" in end.message
+
+
+@pytest.mark.parametrize("kind", [Failure.RATE_LIMITED, Failure.UNAVAILABLE])
+def test_a_delay_longer_than_an_outage_ends_the_run_and_says_until_when(kind: Failure) -> None:
+    assert isinstance(decided(kind, delay=600), Wait)
+    end = decided(kind, delay=601)
+    assert isinstance(end, End)
+    assert end.status is RunStatus.QUOTA_EXHAUSTED
+    assert "until" in end.message
+
+
+def test_a_delay_of_centuries_is_no_overflow() -> None:
+    assert isinstance(decided(Failure.RATE_LIMITED, delay=1e12), End)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Failure.UNAVAILABLE, Reason.SERVICE_UNAVAILABLE), (Failure.TIMEOUT, Reason.TIMEOUT)],
+)
+def test_a_transient_failure_backs_off_and_fails_at_the_last_attempt(kind: Failure, reason: Reason) -> None:
+    waits = [decided(kind, Tries(attempts=done)) for done in range(4)]
+    assert waits == [Wait(seconds, everyone=False) for seconds in (0.5, 1, 2, 4)]
+    last = decided(kind, Tries(attempts=4))
+    assert isinstance(last, GiveUp)
+    assert last.reason is reason
+
+
+def test_a_transient_failure_uses_up_an_attempt_and_nothing_else() -> None:
+    for kind in (Failure.UNAVAILABLE, Failure.TIMEOUT):
+        assert counted(Tries(1, 2, 1, True), GeminiError(kind)) == Tries(2, 2, 1, True)
+
+
+def test_retry_after_on_a_503_holds_everybody_at_least_that_long() -> None:
+    assert decided(Failure.UNAVAILABLE, delay=20) == Wait(20, everyone=True)
+    assert decided(Failure.UNAVAILABLE, Tries(attempts=3), delay=1) == Wait(4, everyone=True)
+
+
+def test_a_503_with_retry_after_fails_at_the_last_attempt_too() -> None:
+    assert isinstance(decided(Failure.UNAVAILABLE, Tries(attempts=4), delay=20), GiveUp)
+
+
+def test_in_an_outage_an_uncounted_failure_waits() -> None:
+    error = GeminiError(Failure.UNAVAILABLE)
+    assert verdict(error, Tries(), LIMITS, 0.5, NOW) == Wait(0.5, everyone=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (Failure.KEY_REFUSED, "GEMINI_API_KEY"),
+        (Failure.FORBIDDEN, "API key"),
+        (Failure.MODEL_UNKNOWN, "LIGEIA_MODEL"),
+        (Failure.LOCATION, "not offered"),
+        (Failure.SETTING, "settings"),
+    ],
+)
+def test_what_no_retry_can_mend_ends_the_run_with_what_to_do(kind: Failure, word: str) -> None:
+    end = decided(kind)
+    assert isinstance(end, End)
+    assert end.status is RunStatus.FAILED
+    assert word in end.message
+    assert "the detail" in end.message
+
+
+def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_the_run() -> None:
+    assert decided(Failure.UNKNOWN_FIELD) == OtherVersion()
+    end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "Unknown name."))
+    assert end.status is RunStatus.FAILED
+
+
+@pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])
+def test_an_unusable_200_is_sent_twice_more_then_halved(kind: Failure) -> None:
+    assert MAX_UNUSABLE == 2
+    assert decided(kind) == Wait(0.5, everyone=False)
+    assert decided(kind, Tries(unusable=1)) == Wait(1, everyone=False)
+    halved = decided(kind, Tries(unusable=2))
+    assert isinstance(halved, Halve)
+    assert halved.reason is Reason.BAD_RESPONSE
+
+
+def test_another_400_goes_once_without_the_schema_then_is_halved() -> None:
+    assert decided(Failure.REJECTED) == Plain()
+    halved = decided(Failure.REJECTED, Tries(plain=True))
+    assert isinstance(halved, Halve)
+    assert halved.reason is Reason.REQUEST_REJECTED
+
+
+@pytest.mark.parametrize("kind", list(Failure))
+def test_every_failure_has_a_verdict_and_braces_in_its_detail_do_no_harm(kind: Failure) -> None:
+    error = GeminiError(kind, "{x} {0} {")
+    assert verdict(error, counted(Tries(), error), LIMITS, 0, NOW)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_backoff_is_full_jitter_below_a_ceiling(failures: int, jitter: float) -> None:
+    assert 0 <= backoff(failures, LIMITS, jitter) <= min(60, 2.0 ** min(failures - 1, 6))
+
+
+def test_backoff_doubles_until_its_maximum() -> None:
+    assert [backoff(n, LIMITS, 1) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]

@@ -1,0 +1,154 @@
+"""`tag` and `demo` as a person runs them: processes of their own, without a terminal on stdout."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.demo.client import ClientError, open_client
+from sidecar.demo.library import create_library
+from sidecar.demo.standin import Received, Reply, StandIn, running
+
+LIMIT_SECONDS = 60
+PROGRAM = [sys.executable, "-m", "sidecar"]
+
+
+def environment(standin: StandIn | None = None) -> dict[str, str]:
+    ours = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "LIGEIA_DATABASE", "LIGEIA_MODEL")
+    env = {name: value for name, value in os.environ.items() if name not in ours}
+    env |= {"PYTHONUTF8": "1", "NO_PROXY": "127.0.0.1"}
+    if standin is not None:
+        env |= {"GEMINI_API_KEY": "test-key", "GOOGLE_GEMINI_BASE_URL": standin.base_url}
+    return env
+
+
+async def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    with trio.fail_after(LIMIT_SECONDS):
+        return await trio.run_process(
+            [*PROGRAM, *arguments], env=env, capture_stdout=True, capture_stderr=True, check=False
+        )
+
+
+def tagged(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        count: int = connection.execute(
+            "SELECT count(*) FROM audio_files WHERE auto_tagged = 1 AND genre != '' AND mood != ''"
+        ).fetchone()[0]
+        return count
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    path = tmp_path / "library.db"
+    create_library(path, files=60)
+    return path
+
+
+async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    ended = await run("demo", "--files", "60", "--database", str(path), env=environment())
+    text = ended.stdout.decode()
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert tagged(path) == 60
+    assert "60 files tagged." in text
+    assert "Occasions" in text and "Tags: 60 genre" in text and "429" in text and str(path) in text
+    assert "\x1b" not in text
+
+
+async def test_the_demo_spares_a_file_that_exists(library: Path) -> None:
+    before = library.read_bytes()
+    ended = await run("demo", "--database", str(library), env=environment())
+    assert ended.returncode == 2
+    assert b"exists already" in ended.stderr
+    assert library.read_bytes() == before
+
+
+async def test_the_real_demo_needs_a_key(tmp_path: Path) -> None:
+    ended = await run(
+        "demo",
+        "--real",
+        "--env-file",
+        str(tmp_path / "none"),
+        "--database",
+        str(tmp_path / "d.db"),
+        env=environment(),
+    )
+    assert ended.returncode == 2
+    assert b"GEMINI_API_KEY" in ended.stderr
+
+
+async def test_tag_tags_the_library_in_plain_lines(library: Path) -> None:
+    async with running() as standin:
+        ended = await run("tag", "--database", str(library), "--batch-size", "20", env=environment(standin))
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        lines = ended.stdout.decode().splitlines()
+        assert lines[-1] == "60 files tagged."
+        assert "Tagging: 60 of 60 files" in lines[-2]
+        assert b"\x1b" not in ended.stdout
+        assert tagged(library) == 60
+        again = await run("tag", "--database", str(library), env=environment(standin))
+        assert (again.returncode, again.stdout) == (0, b"No untagged files found\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_cancels_and_the_next_run_goes_on(library: Path, number: signal.Signals) -> None:
+    def hold(received: Received) -> Reply | None:
+        return Reply(gate=trio.Event()) if received.number > 1 else None
+
+    async with running(script=hold) as standin:
+        arguments = ["tag", "--database", str(library), "--batch-size", "20", "--max-parallel", "1"]
+        with trio.fail_after(LIMIT_SECONDS):
+            process = await trio.lowlevel.open_process(
+                [*PROGRAM, *arguments], env=environment(standin), stdout=subprocess.PIPE
+            )
+            assert process.stdout is not None
+            await standin.wait_for(2)
+            process.send_signal(number)
+            output = b"".join([data async for data in process.stdout])
+            assert await process.wait() == 130
+        assert output.splitlines()[-1].startswith(b"Cancelled: 20 files tagged, 40 remaining.")
+        assert tagged(library) == 20
+        standin.script = None
+        ended = await run(*arguments, env=environment(standin))
+        assert (ended.returncode, tagged(library)) == (0, 60)
+        assert b"40 files tagged." in ended.stdout
+
+
+async def test_failures_are_told_by_reason(library: Path) -> None:
+    def refuse(received: Received) -> Reply | None:
+        return Reply(body={"candidates": [{"finishReason": "SAFETY", "index": 0}]})
+
+    async with running(script=refuse) as standin:
+        ended = await run("tag", "--database", str(library), env=environment(standin))
+    assert ended.returncode in (0, 1)
+    assert b"60  blocked: " in ended.stdout
+    assert tagged(library) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [((), b"There is no database"), (("--batch-size", "501"), b"batch_size")]
+)
+async def test_what_cannot_begin_is_a_sentence(tmp_path: Path, arguments: tuple[str, ...], word: bytes) -> None:
+    ended = await run("tag", "--database", str(tmp_path / "no.db"), *arguments, env=environment())
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert word in ended.stderr
+    assert ended.stderr.count(b"\n") == 1
+
+
+async def test_the_client_asks_and_ends_its_child(library: Path) -> None:
+    with trio.fail_after(LIMIT_SECONDS):
+        async with open_client([*PROGRAM, "--database", str(library)], environment()) as client:
+            assert await client.request("count_untagged_files") == {"count": 60}
+            with pytest.raises(ClientError) as caught:
+                await client.request("get_run", run_id="none")
+            assert caught.value.code == -32002
+        assert client.process.returncode == 0
+        with pytest.raises(ClientError):
+            await client.request("status")
