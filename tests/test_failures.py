@@ -215,8 +215,21 @@ JSON_VALUES = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["error", "message", "status", "details", "reason", "violations", "quotaId", "quotaValue"]
-                + ["quotaDimensions", "retryDelay", "seconds", "nanos", "model"]
+                [
+                    "error",
+                    "message",
+                    "status",
+                    "details",
+                    "reason",
+                    "violations",
+                    "quotaId",
+                    "quotaValue",
+                    "quotaDimensions",
+                    "retryDelay",
+                    "seconds",
+                    "nanos",
+                    "model",
+                ]
             ),
             inner,
             max_size=5,

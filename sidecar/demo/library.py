@@ -160,7 +160,7 @@ def schema(*, with_dates: bool = False) -> str:
     return SCHEMA.replace(last, f"    {_DATES},\n{last}") if with_dates else SCHEMA
 
 
-def create_library(  # noqa: PLR0913 - six independent choices, all but one with a default
+def create_library(
     path: Path,
     *,
     files: int = 400,
