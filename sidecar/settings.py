@@ -65,10 +65,11 @@ def resolve(
     content = next((found for place in places if (found := read(place)) is not None), None)
     if env_file and content is None:
         log.warning("The file given with --env-file cannot be read; going on without it.")
-    values = {**_variables(content or b""), **{k: v for k, v in environment.items() if v.strip()}}
+    sources = (environment, _variables(content or b""))
 
     def first(*names: str) -> str | None:
-        return next((text for name in names if (text := _text(values.get(name)))), None)
+        given = (_text(source.get(name)) for source in sources for name in names)
+        return next((text for text in given if text), None)
 
     path = path or first(DATABASE_VARIABLE)
     return Settings(

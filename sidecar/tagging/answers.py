@@ -123,19 +123,19 @@ def _item(value: Any) -> tuple[int, RawTags | None]:
         return 0, None
     number, genre = _whole_number(value.get("id")), value.get("genre")
     lists = [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]
-    if not number or not isinstance(genre, str | None) or any(strings is None for strings in lists):
+    if number is None or not isinstance(genre, str | None) or any(strings is None for strings in lists):
         return 0, None
     moods, occasions, keywords = (strings or () for strings in lists)
     return number, _tags(genre, moods, occasions, keywords)
 
 
-def _whole_number(value: Any) -> int:
-    """A positive id, also as `"1"` or `1.0`; 0 for anything else."""
+def _whole_number(value: Any) -> int | None:
+    """An id, also as `"1"` or `1.0`; None for what is no whole number, 0 for what can be no id."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}", value):
         return int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1 and value > 0:
-        return int(value) if value < 1e6 else 0
-    return 0
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
+        return int(value) if 0 < value < 1e6 else 0
+    return None
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

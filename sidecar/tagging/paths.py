@@ -8,18 +8,19 @@ import re
 
 _NAME = r"[^\\/]+[\\/]+"
 _HOME = re.compile(
-    r"""^(?:file://)?(?:
-        (?:[\\/]{2}[?.][\\/])?[a-z]:[\\/]+(?:users|documents\ and\ settings)[\\/]+NAME      # C:\Users\ann
-      | [\\/]{2}(?:\?[\\/]unc[\\/])?NAME(?:[a-z]\$[\\/]+)?(?:homes?|users)[\\/]+NAME        # \\nas\homes\ann
-      | /+(?:var/|export/|usr/|system/volumes/data/)?(?:home|users)/+NAME                   # /home/ann
-      | /+(?:(?:mnt|cygdrive)/)?[a-z]/users/+NAME                                           # /mnt/c/Users/ann
-      | /+(?:run/)?media/+NAME                                                              # /media/ann
+    r"""^(?:file://(?:localhost)?)?(?:
+        /*(?:[\\/]{2}[?.][\\/]|\\\?\?\\)?[a-z]:[\\/]*(?:users|documents\ and\ settings)[\\/]+NAME
+      | [\\/]{2}(?:\?[\\/]unc[\\/])?NAME(?:NAME)?(?:homes?|users)[\\/]+NAME
+      | [\\/]+(?:(?:var|export|usr|srv|data|nfs|mnt|net/[^/]+|mnt/wsl/[^/]+|volumes/[^/]+|system/volumes/data)/+)?
+        (?:\./+)?(?:home|users)[\\/]+(?:\./+)?NAME                                   # /home/ann
+      | /+(?:(?:mnt|cygdrive)/)?[a-z]/(?:users|documents\ and\ settings)/+NAME       # /mnt/c/Users/ann
+      | /+(?:run/)?media/+NAME                                                     # /media/ann
       | /+root/+
     )""".replace("NAME", _NAME),
     re.IGNORECASE | re.VERBOSE,
 )
 _ANCHOR = re.compile(r"^(?:file://)?(?:[\\/]{2}[?.][\\/])?(?:[A-Za-z]:)?[\\/]*")
-_WINDOWS = re.compile(r"^(?:[A-Za-z]:[\\/]|\\\\)")
+_WINDOWS = re.compile(r"^(?:[A-Za-z]:|\\)")
 
 
 def common_root(first: str, last: str) -> str:

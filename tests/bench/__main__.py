@@ -100,7 +100,8 @@ def writes_alone(tagged: Path, fresh: Path, files: int) -> float:
         batches.append(
             (
                 source.execute(
-                    "SELECT genre, mood, auto_tag_date, auto_tag_version, id FROM audio_files WHERE id BETWEEN ? AND ?",
+                    "SELECT genre, mood, auto_tag_date, auto_tag_version, id FROM audio_files "
+                    "WHERE id BETWEEN ? AND ?",
                     span,
                 ).fetchall(),
                 source.execute(
