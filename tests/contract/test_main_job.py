@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -73,12 +74,11 @@ async def test_a_killed_run_leaves_whole_batches_and_the_next_takes_the_rest(tmp
         for commits in (1, 2, 3, 2):
             async with sidecar(database, gemini) as subject:
                 await subject.result("auto_tag_files", batch_size=10, max_parallel=4)
-                for number in range(commits):
-                    await subject.wait_for(
-                        lambda m, n=number: (
-                            m.get("method") == "tagging-progress" and m["params"]["current_batch"] > n
-                        )
+                await subject.wait_for(
+                    lambda m: (
+                        m.get("method") == "tagging-progress" and m["params"]["current_batch"] >= commits  # noqa: B023 - awaited before the next round
                     )
+                )
                 subject.process.kill()
             tagged = rows(database, "SELECT count(*) AS n FROM audio_files WHERE auto_tagged")[0]["n"]
             assert tagged % 10 == 0
@@ -356,7 +356,7 @@ async def test_protocol_edges(tmp_path: Path) -> None:
             b'[{"jsonrpc":"2.0","id":"a","method":"status"},{"jsonrpc":"2.0","method":"status"},1]\n'
         )
         await subject.result("status")
-        batch = next(m for m in subject.transcript[at:] if isinstance(m, list))
+        batch: Any = next(m for m in subject.transcript[at:] if isinstance(m, list))
         assert [answer["id"] for answer in batch] == ["a", None]
 
 
