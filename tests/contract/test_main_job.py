@@ -7,7 +7,6 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -355,8 +354,7 @@ async def test_protocol_edges(tmp_path: Path) -> None:
         await subject.raw(
             b'[{"jsonrpc":"2.0","id":"a","method":"status"},{"jsonrpc":"2.0","method":"status"},1]\n'
         )
-        await subject.result("status")
-        batch: Any = next(m for m in subject.transcript[at:] if isinstance(m, list))
+        batch = await subject.batch(at)
         assert [answer["id"] for answer in batch] == ["a", None]
 
 

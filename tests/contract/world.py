@@ -58,6 +58,15 @@ class Sidecar:
                         return message
                 await self.news.wait()
 
+    async def batch(self, after: int) -> list[dict[str, Any]]:
+        """The first batch of answers from position `after` on."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while True:
+                for message in self.transcript[after:]:
+                    if isinstance(message, list):
+                        return message
+                await self.news.wait()
+
     async def send(self, method: str, **params: Any) -> str:
         """Sends a call; its id."""
         self._last_id += 1
