@@ -31,6 +31,8 @@ PATIENCE_SECONDS = 30.0
 _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
 """Between tries for the lock: the delays of SQLite's own busy handler (sqliteDefaultBusyCallback)."""
 _LONGEST_REST_SECONDS = 1.0
+_ROWS_A_CHECKPOINT = 3000
+"""About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
 
 T = TypeVar("T")
 
@@ -85,6 +87,7 @@ class Writer:
         self._free_at = 0.0
         self._data_version: int | None = None
         self._generation = 0
+        self._checkpointed_rows = 0
 
     async def run(self) -> None:
         """Until `close`. Not cancellable: the thread ends when it has dealt with what it was handed."""
@@ -117,6 +120,7 @@ class Writer:
                     continue
                 if begun:
                     job.post(self._transact(connection, shape, job))
+                    self._checkpoint(connection)
         finally:
             if connection is not None:
                 connection.close()
@@ -170,6 +174,13 @@ class Writer:
         now = time.monotonic()
         self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
         return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Moves the log into the database while the lock rests: the task has its result, others may write."""
+        if connection.total_changes - self._checkpointed_rows >= _ROWS_A_CHECKPOINT:
+            self._checkpointed_rows = connection.total_changes
+            with contextlib.suppress(sqlite3.Error):  # the log only grows; the next COMMIT tells what is wrong
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _look_for_foreign_changes(self, connection: sqlite3.Connection) -> None:
         """`data_version` of this connection moves when any other one commits: only other processes do."""
