@@ -4,6 +4,7 @@ The lock is taken on a file of its own beside the database: locking the database
 interfere with SQLite's locks (https://sqlite.org/howtocorrupt.html, 2.2).
 """
 
+import contextlib
 from pathlib import Path
 
 from sidecar.library.faults import Fault, LibraryError
@@ -29,5 +30,11 @@ class RunLock:
         return True
 
     def release(self) -> None:
-        """Gives it back; the file may stay behind, empty."""
+        """Gives it back and removes the file.
+
+        Removed while still held: who opened it before sees that its file is gone (filelock looks at the
+        link count) and tries again. Windows removes no open file; there it stays, empty.
+        """
+        with contextlib.suppress(OSError):
+            Path(self._lock.lock_file).unlink()
         self._lock.release()

@@ -80,6 +80,13 @@ class Library:
             self._idle.pop()[0].close()
         self._opened = None
 
+    async def closed(self) -> None:
+        """Closes, and waits until the writer has: with the last connection SQLite's log is gone."""
+        writer = self._writer
+        self.close()
+        if writer is not None:
+            await writer.ended.wait()
+
     async def _open(self, patience_seconds: float) -> Path:
         """The path, once the file there is known to be a library."""
         if self.path is None:

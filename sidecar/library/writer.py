@@ -88,10 +88,14 @@ class Writer:
         self._data_version: int | None = None
         self._generation = 0
         self._checkpointed_rows = 0
+        self.ended = trio.Event()
 
     async def run(self) -> None:
         """Until `close`. Not cancellable: the thread ends when it has dealt with what it was handed."""
-        await trio.to_thread.run_sync(self._serve, limiter=trio.CapacityLimiter(1))
+        try:
+            await trio.to_thread.run_sync(self._serve, limiter=trio.CapacityLimiter(1))
+        finally:
+            self.ended.set()
 
     def close(self) -> None:
         """No more jobs; those that wait are still dealt with (their tasks are gone, or want them)."""

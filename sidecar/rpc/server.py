@@ -27,9 +27,10 @@ from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 1.3
+END_SECONDS = 1.1
 """For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
-FLUSH_SECONDS = 0.3
+CLOSE_SECONDS = 0.2
+FLUSH_SECONDS = 0.25
 
 _UNEXPECTED = "The sidecar met an error of its own; its log says where."
 
@@ -60,6 +61,8 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
         with trio.move_on_after(END_SECONDS):
             await app.runs.stop()
             await server.calls_done.wait()
+        with trio.move_on_after(CLOSE_SECONDS):
+            await app.library.closed()
         outbox.flush(FLUSH_SECONDS)
         logs.flush(FLUSH_SECONDS)
         os._exit(0)

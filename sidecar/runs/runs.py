@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 LAST_WRITE_PATIENCE_SECONDS = 0.5
 """For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
 HOLDER_PATIENCE_SECONDS = 1.0
+PROBES = 3
 KEPT_SUMMARIES = 32
 MOST_NAMED_IDS = 20
 
@@ -208,8 +209,10 @@ class Runs:
         """The run lock. Raises RpcError -32001 with the holder's run, LibraryError."""
         assert self._library.path is not None
         lock = RunLock(self._library.path)
-        if lock.take():
-            return lock
+        for _ in range(PROBES):
+            if lock.take():
+                return lock
+            await trio.sleep(0.01)  # another process may hold it for an instant, to see whether a run is alive
         holder = None
         with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
             # Between the holder's lock and its first transaction; only the database can tell.
