@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns its exit code; serving JSON-RPC leaves by itself."""
     options = _parser().parse_args(argv)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
-    # soon: meanwhile it holds the database's lock. The default of 5 ms costs a fifth of the speed.
+    # soon: meanwhile it holds the database's lock.
     sys.setswitchinterval(0.0005)
     if options.command is None:
         return _serve(options)

@@ -278,9 +278,9 @@ class Runs:
 
     def _alive(self, summary: RunSummary) -> RunSummary:
         """A row that says `running`, told apart: ours, another process's, or a dead one's."""
-        if summary.status is not RunStatus.RUNNING:
-            return self._ended[summary.run_id][0] if summary.run_id in self._ended else summary
-        if summary.run_id == self.active_run_id:
+        if summary.run_id in self._ended:
+            return self._ended[summary.run_id][0]  # its end may not have been saved: a full disk, a foreign lock
+        if summary.status is not RunStatus.RUNNING or summary.run_id == self.active_run_id:
             return summary
         assert self._library.path is not None
         lock = RunLock(self._library.path)
