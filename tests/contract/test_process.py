@@ -1,0 +1,133 @@
+"""CONTRACT section 1: how the process starts, speaks and ends."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.demo import standin
+from sidecar.demo.standin import Reply
+from tests import harness
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and process trees")
+
+
+async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere" / "ligeia.db"
+    async with harness.start(missing, None, env={"GEMINI_API_KEY": None}) as subject:
+        status = await subject.result("status")
+        assert (status["name"], status["protocol_version"]) == ("ligeia-sidecar", 1)
+        assert not status["database"]["ok"] and status["database"]["error"]
+        assert status["database"]["path"] == str(missing)
+        assert status["api_key_present"] is False and status["active_run_id"] is None
+    assert not missing.parent.exists()
+
+
+async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
+    async with harness.start(None, None) as subject:
+        assert (await subject.result("status"))["database"]["ok"] is False
+        error = await subject.error("count_untagged_files")
+        assert error["code"] == -32010 and error["data"]["kind"] == "missing"
+
+
+@pytest.mark.parametrize("how", ["stdin", "shutdown", "SIGTERM", "SIGINT"])
+async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_path: Path, how: str) -> None:
+    if how.startswith("SIG") and sys.platform == "win32":
+        pytest.skip("no such signal")
+    database = harness.library(tmp_path, 100)
+    before = harness.snapshot(database)
+    gate = trio.Event()
+    async with (
+        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
+        harness.start(database, gemini) as subject,
+    ):
+        await subject.result("auto_tag_files", batch_size=10, max_parallel=4)
+        with trio.fail_after(20):
+            await gemini.wait_for(6)
+        await subject.wait_for(lambda m: m.get("method") == "tagging-progress")
+        began = time.monotonic()
+        if how == "stdin":
+            await subject.close_stdin()
+        elif how == "shutdown":
+            number = await subject.send("shutdown")
+        else:
+            harness.send_signal(subject, how)
+        assert await subject.exit_code() == 0
+        assert time.monotonic() - began < 2
+        [complete] = subject.events(harness.COMPLETE)
+        assert complete["status"] == "cancelled"
+        if how == "shutdown":
+            assert any(harness.is_answer(m, number) and m["result"] is None for m in subject.transcript)
+        harness.check(database, before, subject, tagged=complete["processed_files"])
+        assert harness.query(database, "SELECT * FROM audio_files WHERE auto_tagged = 1")
+
+
+@posix
+async def test_a_killed_parent_takes_it_along_though_stdin_stays_open(tmp_path: Path) -> None:
+    database = harness.library(tmp_path, 60)
+    before = harness.snapshot(database)
+    gate = trio.Event()
+    parent = [sys.executable, "-c", "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"]
+    async with (
+        standin.running(script=lambda _: Reply(gate=gate)) as gemini,
+        harness.start(database, gemini, wrapper=parent) as subject,
+    ):
+        pid = (await subject.result("status"))["pid"]
+        await subject.result("auto_tag_files", batch_size=10)
+        with trio.fail_after(20):
+            await gemini.wait_for(3)
+        assert pid != subject.process.pid and harness.alive(pid)
+        subject.process.kill()
+        await harness.eventually(lambda: not harness.alive(pid), seconds=2)
+        with trio.fail_after(5):
+            await gemini.wait_until_idle()
+    harness.check(database, before, tagged=0)
+
+
+async def test_nothing_but_the_protocol_reaches_stdout_and_no_secret_the_log(tmp_path: Path) -> None:
+    database = harness.library(tmp_path, 60)
+    before = harness.snapshot(database)
+    for level in ("info", "debug"):
+        async with (
+            standin.running(hallucinate=0.5) as gemini,
+            harness.start(database, gemini, arguments=["--log-level", level]) as subject,
+        ):
+            await subject.result("configure", **harness.FAST)
+            gemini.script = lambda r: standin.unavailable() if r.number == 2 else None
+            ids = list(range(1, 31)) if level == "info" else None
+            await subject.tag(batch_size=10, file_ids=ids)
+            await subject.result("get_untagged_files")
+            await subject.send_line(b"print me")
+            await subject.close_stdin()
+            assert await subject.exit_code() == 0
+            for message in subject.transcript:
+                assert message["jsonrpc"] == "2.0" and message.keys() & {"result", "error", "method"}
+            harness.check_transcript(subject)
+            assert harness.KEY.encode() not in subject.log + b"".join(subject.raw)
+            if level == "info":
+                assert b"/home/ann" not in subject.log and b"Dungeon" not in subject.log
+    harness.check(database, before, tagged=60)
+
+
+async def test_a_run_completes_though_nobody_reads_stdout_or_stderr(tmp_path: Path) -> None:
+    database = harness.library(tmp_path, 400)
+    before = harness.snapshot(database)
+    reading = trio.Event()
+    arguments = ["--log-level", "debug"]
+    async with (
+        standin.running() as gemini,
+        harness.start(database, gemini, reading=reading, arguments=arguments) as subject,
+    ):
+        await subject.send("auto_tag_files", batch_size=1, max_parallel=8)
+        await harness.eventually(
+            lambda: harness.scalar(database, "SELECT count(*) FROM audio_files WHERE auto_tagged = 1") == 400
+        )
+        number = await subject.send("get_run")
+        reading.set()
+        details = await subject.wait_for(lambda m: harness.is_answer(m, number))
+        assert details["result"]["processed_files"] == 400
+        complete = await subject.complete(details["result"]["run_id"])
+        assert complete["success"] and complete["processed_files"] == 400
+        harness.check(database, before, subject, tagged=400)
