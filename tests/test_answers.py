@@ -231,3 +231,9 @@ def test_no_text_raises_and_every_file_is_sorted_exactly_once(text: str, count: 
 def test_monstrous_texts_are_broken_not_raised(text: str) -> None:
     assert read(text) == Reading({}, (), (0, 1))
     assert read_mapping(Reply(text)) == []
+
+
+def test_an_object_without_any_tags_is_a_wrong_shape_not_a_file_without_tags() -> None:
+    reading = read_tagging(Reply('{"id": 1}'), 2)
+    assert reading.usable == {}
+    assert reading.broken == (0, 1)

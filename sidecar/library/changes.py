@@ -66,12 +66,14 @@ def _write_rows(connection: sqlite3.Connection, shape: Shape, changes: Sequence[
     dated = shape.has("audio_files", "updated_at")
     rows = [(s.file.id, c.after.genre, c.after.mood, _record(s, c, stamp)) for s, c in changes]
     text = _encoder.encode(rows).decode()
-    connection.execute(
+    updated = connection.execute(
         f"""UPDATE audio_files SET genre = value ->> 1, mood = value ->> 2, auto_tagged = 1,
                 auto_tag_date = :date, auto_tag_version = :version{", updated_at = :updated" if dated else ""}
             FROM json_each(:rows) WHERE audio_files.id = value ->> 0""",
         {"rows": text, "date": stamp.date, "version": stamp.version, "updated": stamp.updated_at},
     )
+    if updated.rowcount != len(changes):  # a trigger's RAISE(IGNORE) drops a row without an error
+        raise sqlite3.IntegrityError
     _write_tags(connection, shape, changes, stamp)
     connection.execute(
         """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)

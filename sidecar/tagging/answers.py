@@ -79,6 +79,7 @@ class _StrictItem(Struct):
 
 
 _strict_items = msgspec.json.Decoder(list[_StrictItem])
+_TAG_FIELDS = frozenset({"genre", "moods", "occasions", "keywords"})
 _lenient = json.JSONDecoder(strict=False)
 
 
@@ -119,7 +120,7 @@ def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:
 
 
 def _item(value: Any) -> tuple[int, RawTags | None]:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not _TAG_FIELDS & value.keys():
         return 0, None
     number, genre = _whole_number(value.get("id")), value.get("genre")
     lists = [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]

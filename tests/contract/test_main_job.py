@@ -368,3 +368,17 @@ async def test_a_shell_that_never_reads_does_not_stop_the_run(tmp_path: Path) ->
             await gemini.wait_for(200)
         done = await subject.complete()
         assert done["processed_files"] == 200
+
+
+async def test_a_file_whose_change_the_database_ignores_is_not_counted_as_tagged(tmp_path: Path) -> None:
+    database = library(tmp_path, 20)
+    execute(
+        database,
+        "CREATE TRIGGER no BEFORE UPDATE ON audio_files WHEN NEW.id = 7 BEGIN SELECT RAISE(IGNORE); END",
+    )
+    async with standin.running() as gemini, sidecar(database, gemini) as subject:
+        done = await subject.tag(batch_size=10)
+        assert (done["processed_files"], done["failed_files"]) == (19, 1)
+        failures = (await subject.result("get_run"))["failures"]
+        assert [(f["file_id"], f["reason"]) for f in failures] == [(7, "database_error")]
+        assert await subject.result("get_tagging_history", file_id=7) == []
