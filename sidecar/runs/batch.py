@@ -78,6 +78,7 @@ class _Part(Struct, frozen=True):
 class _Prepared(Struct, frozen=True):
     """A batch's outcomes as they are unless the database has changed meanwhile."""
 
+    vocabulary: Vocabulary
     changes: list[FileChange]
     failed: dict[int, Failed]
     used: Counter[Mapping]
@@ -144,7 +145,7 @@ class Batch:
                 failed[snapshot.file.id] = outcome
             else:
                 changes.append((snapshot, outcome))
-        return _Prepared(changes, failed, used)
+        return _Prepared(vocabulary, changes, failed, used)
 
     def _write(
         self,
@@ -158,8 +159,9 @@ class Batch:
         """In the writer thread, between BEGIN and COMMIT."""
         connection, shape = transaction.connection, transaction.shape
         tables = knowledge.newer(transaction)
-        if tables is not None and tables.vocabulary.fingerprint != knowledge.vocabulary.fingerprint:
-            prepared = self._prepare(asked, tables.vocabulary, knowledge, stamp)
+        vocabulary = knowledge.vocabulary if tables is None else tables.vocabulary
+        if vocabulary.fingerprint != prepared.vocabulary.fingerprint:
+            prepared = self._prepare(asked, vocabulary, knowledge, stamp)
         failed = dict(prepared.failed)
         now = queries.current_tags(connection, list(asked.tags))
         changes: list[FileChange] = []

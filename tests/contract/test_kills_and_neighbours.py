@@ -104,3 +104,49 @@ async def test_a_mapping_that_the_shell_sets_meanwhile_is_noticed_and_kept(tmp_p
         assert [r.kind for r in gemini.journal].count("mapping") == 1
     mapping = rows(database, "SELECT * FROM tag_mapping_cache WHERE invalid_tag = 'no such thing'")[0]
     assert mapping["valid_tag"] == valid["tag_value"] and mapping["usage_count"] == 20
+
+
+async def test_a_tag_retired_while_batches_wait_for_the_lock_is_written_by_none(tmp_path: Path) -> None:
+    """Several batches, answered and prepared, wait; the first to commit meets the new vocabulary."""
+    database = library(tmp_path, 80)
+    genres = [
+        row["tag_value"]
+        for row in rows(
+            database, "SELECT tag_value FROM tag_vocabulary WHERE tag_type = 'genre' AND is_active LIMIT 1"
+        )
+    ]
+    mood, occasion = (
+        rows(database, "SELECT tag_value FROM tag_vocabulary WHERE tag_type = ? AND is_active LIMIT 1", kind)[0][
+            "tag_value"
+        ]
+        for kind in ("mood", "occasion")
+    )
+    retired = rows(
+        database, "SELECT tag_value FROM tag_vocabulary WHERE tag_type = 'keywords' AND is_active LIMIT 1"
+    )
+    keyword = retired[0]["tag_value"]
+    item = {"genre": genres[0], "moods": [mood], "occasions": [occasion], "keywords": [keyword]}
+    gate = trio.Event()
+
+    def script(received: standin.Received) -> standin.Reply:
+        reply = standin.ok([{"id": f["id"], **item} for f in received.files])
+        return standin.Reply(body=reply.body, gate=gate)
+
+    async with standin.running(script=script) as gemini, sidecar(database, gemini) as subject:
+        await subject.result("auto_tag_files", batch_size=10, max_parallel=8, file_ids=list(range(1, 81)))
+        with trio.fail_after(20):
+            await gemini.wait_for(8)
+        shell = sqlite3.connect(database, isolation_level=None)
+        shell.execute("BEGIN IMMEDIATE")
+        gate.set()
+        with trio.fail_after(20):
+            await gemini.wait_until_idle()
+        for _ in range(50):  # each is a round of the sidecar's event loop: by then its batches wait for us
+            await subject.result("status")
+        shell.execute("UPDATE tag_vocabulary SET is_active = 0 WHERE tag_value = ?", (keyword,))
+        shell.execute("COMMIT")
+        shell.close()
+        done = await subject.complete()
+        assert done["processed_files"] == 80, done
+    tagged = rows(database, "SELECT audio_file_id FROM rpg_tags WHERE tag_value = ?", keyword)
+    assert tagged == []
