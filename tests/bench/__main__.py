@@ -111,7 +111,7 @@ def writes_alone(tagged: Path, fresh: Path, files: int) -> float:
                 ).fetchall(),
                 source.execute(
                     "SELECT file_id, tagged_at, tags_applied, api_version FROM auto_tag_history WHERE file_id "
-                    "BETWEEN ? AND ? AND id > 50",
+                    "BETWEEN ? AND ? AND tags_applied LIKE '{\"run_id\":%'",
                     span,
                 ).fetchall(),
             )

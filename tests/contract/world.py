@@ -174,7 +174,7 @@ def check_library(database: Path, before: dict[int, dict[str, Any]], *, tagged: 
     }
     history = [
         row["file_id"]
-        for row in rows(database, "SELECT file_id FROM auto_tag_history WHERE tagged_at > '2026-11'")
+        for row in rows(database, "SELECT file_id FROM auto_tag_history WHERE tags_applied LIKE '{\"run_id\":%'")
     ]
     after = files_of(database)
     for file_id, row in after.items():
