@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import ConfigureParams
+from sidecar.contract import ConfigureParams, ServiceTier
 
 DEFAULT_MODEL = "gemini-3.5-flash-lite"
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
@@ -38,12 +38,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     backoff_base_seconds: float = 1
     backoff_max_seconds: float = 60
     outage_max_seconds: float = 600
+    hints: str = ""
+    service_tier: ServiceTier = ServiceTier.STANDARD
+
+    def with_key(self, api_key: str) -> "Settings":
+        """These settings with that key."""
+        return msgspec.structs.replace(self, api_key=api_key)
 
     def configured(self, params: ConfigureParams) -> "Settings":
-        """These settings with what `params` names; an empty `api_key` forgets the key."""
+        """These settings with what `params` names; an empty `api_key` or `hints` forgets it."""
         named = {name: value for name in params.__struct_fields__ if (value := getattr(params, name)) is not None}
         if "api_key" in named:
             named["api_key"] = named["api_key"].strip() or None
+        if "hints" in named:
+            named["hints"] = named["hints"].strip()
         return msgspec.structs.replace(self, **named)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.contract import Reason
+from sidecar.contract import Reason, TagType
 from sidecar.tagging.answers import (
     MAX_TAG_LENGTH,
     MappedTag,
@@ -17,7 +17,6 @@ from sidecar.tagging.answers import (
     read_mapping,
     read_tagging,
 )
-from sidecar.tagging.vocabulary import TagType
 
 
 def item(number: Any, genre: Any = "ambient", **more: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
-from sidecar.runs.progress import SKIPS, Tally, Waiting, completion_message, progress
+from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
 
 
 def failures(*reasons: Reason) -> list[FileFailure]:
@@ -28,15 +28,15 @@ def test_at_the_start_all_files_remain() -> None:
 
 
 def test_a_finished_batch_moves_its_files_to_tagged_failed_and_skipped() -> None:
-    after = tally().with_batch(2, failures(Reason.BLOCKED, Reason.CHANGED, Reason.DELETED))
+    after = tally().with_batch(BatchOutcome(2, failures(Reason.BLOCKED, Reason.CHANGED, Reason.DELETED)))
     assert (after.processed_files, after.failed_files, after.skipped_files) == (2, 1, 2)
     assert (after.remaining_files, after.current_batch) == (5, 1)
     assert after.reasons == {Reason.BLOCKED: 1, Reason.CHANGED: 1, Reason.DELETED: 1}
 
 
 def test_a_tally_is_not_changed_by_a_further_batch() -> None:
-    first = tally().with_batch(1, failures(Reason.BLOCKED))
-    first.with_batch(1, failures(Reason.BLOCKED))
+    first = tally().with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))
+    first.with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))
     assert first.reasons == {Reason.BLOCKED: 1}
     assert tally().reasons == {}
 
@@ -46,7 +46,7 @@ def test_the_counters_always_add_up_and_never_go_back(batches: list[tuple[int, l
     total = sum(tagged + len(reasons) for tagged, reasons in batches) + 1
     state, last = tally(total, len(batches)), (0, 0, 0, 0)
     for tagged, reasons in batches:
-        state = state.with_batch(tagged, failures(*reasons))
+        state = state.with_batch(BatchOutcome(tagged, failures(*reasons)))
         said = moment(state)
         parts = (said.processed_files, said.failed_files, said.skipped_files)
         assert sum(parts) + said.remaining_files == total
@@ -58,14 +58,14 @@ def test_the_counters_always_add_up_and_never_go_back(batches: list[tuple[int, l
 
 
 def test_rate_and_time_left_come_from_what_is_closed() -> None:
-    said = moment(tally().with_batch(4, failures(Reason.BLOCKED)), elapsed=10)
+    said = moment(tally().with_batch(BatchOutcome(4, failures(Reason.BLOCKED))), elapsed=10)
     assert (said.files_per_minute, said.eta_seconds) == (30, 10)
     assert said.elapsed_seconds == 10
     assert said.usage == Usage(requests=3)
 
 
 def test_at_the_end_no_time_is_left() -> None:
-    said = moment(tally().with_batch(10, []))
+    said = moment(tally().with_batch(BatchOutcome(10, [])))
     assert (said.remaining_files, said.eta_seconds) == (0, 0)
     assert said.status == "Tagging: 10 of 10 files"
 
@@ -95,46 +95,46 @@ def said_at_the_end(state: Tally, status: RunStatus = RunStatus.COMPLETED, why: 
 
 
 def test_a_clean_run_says_how_many_were_tagged() -> None:
-    assert said_at_the_end(tally().with_batch(10, [])) == "10 files tagged."
-    assert said_at_the_end(tally(1, 1).with_batch(1, [])) == "1 file tagged."
+    assert said_at_the_end(tally().with_batch(BatchOutcome(10, []))) == "10 files tagged."
+    assert said_at_the_end(tally(1, 1).with_batch(BatchOutcome(1, []))) == "1 file tagged."
     assert said_at_the_end(tally(0, 0)) == "0 files tagged."
 
 
 def test_one_reason_is_said_without_its_number() -> None:
-    state = tally().with_batch(8, failures(Reason.BLOCKED, Reason.BLOCKED))
+    state = tally().with_batch(BatchOutcome(8, failures(Reason.BLOCKED, Reason.BLOCKED)))
     assert said_at_the_end(state) == (
         "8 files tagged, 2 failed (blocked by Gemini's safety filter). Start tagging again to retry what failed."
     )
 
 
 def test_several_reasons_are_said_the_most_frequent_first() -> None:
-    state = tally().with_batch(7, failures(Reason.TIMEOUT, Reason.BLOCKED, Reason.BLOCKED))
+    state = tally().with_batch(BatchOutcome(7, failures(Reason.TIMEOUT, Reason.BLOCKED, Reason.BLOCKED)))
     assert "3 failed (2 blocked by Gemini's safety filter, 1 not answered by Gemini in time)" in said_at_the_end(
         state
     )
 
 
 def test_skipped_files_have_their_own_reasons() -> None:
-    state = tally().with_batch(8, failures(Reason.CHANGED, Reason.DELETED))
+    state = tally().with_batch(BatchOutcome(8, failures(Reason.CHANGED, Reason.DELETED)))
     assert said_at_the_end(state) == (
         "8 files tagged, 2 skipped (1 changed by someone else meanwhile, 1 deleted meanwhile)."
     )
 
 
 def test_a_cancelled_run_says_what_remains_and_how_to_go_on() -> None:
-    message = said_at_the_end(tally().with_batch(4, []), RunStatus.CANCELLED)
+    message = said_at_the_end(tally().with_batch(BatchOutcome(4, [])), RunStatus.CANCELLED)
     assert message == "Cancelled: 4 files tagged, 6 remaining. Start tagging again to go on."
 
 
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.QUOTA_EXHAUSTED])
 def test_a_run_that_ended_early_says_why_first(status: RunStatus) -> None:
-    message = said_at_the_end(tally().with_batch(4, failures(Reason.TIMEOUT)), status, "It broke.")
+    message = said_at_the_end(tally().with_batch(BatchOutcome(4, failures(Reason.TIMEOUT))), status, "It broke.")
     assert message == ("It broke. So far: 4 files tagged, 1 failed (not answered by Gemini in time), 5 remaining.")
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_has_words(reason: Reason) -> None:
-    message = said_at_the_end(tally().with_batch(9, failures(reason)))
-    assert ("1 skipped (" if reason in SKIPS else "1 failed (") in message
+    message = said_at_the_end(tally().with_batch(BatchOutcome(9, failures(reason))))
+    assert ("1 skipped (" if reason.is_skip else "1 failed (") in message
     assert "()" not in message
     assert "_" not in message

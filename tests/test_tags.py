@@ -3,20 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.contract import Mode
+from sidecar.contract import Mode, TagType
+from sidecar.tagging.records import read_record
 from sidecar.tagging.tags import (
     Before,
     Change,
     Kept,
-    Record,
     Suggestion,
     Tags,
     decide,
-    read_record,
-    split_moods,
     tags_of,
 )
-from sidecar.tagging.vocabulary import TagType, Vocabulary, VocabularyTag
+from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
 GENRES = ("ambient", "ambient:drone", "orchestral", "orchestral:cinematic")
 MOODS = ("calm", "eerie", "tense")
@@ -36,15 +34,14 @@ VOCABULARY = Vocabulary(
 OFFER = Suggestion("ambient:drone", ("eerie", "tense"), ("dungeon-crawl",), ("biome:cave",))
 
 
-def record(applied: Tags, person: Kept | None = None, mode: Mode = Mode.MERGE) -> Record:
-    return Record(
-        run_id="earlier", model="m", mode=mode, before=Before(), applied=applied, person=person or Kept()
-    )
+def left(after: Tags, person: Kept | None = None) -> Change:
+    """What an earlier tagging left."""
+    return Change(after, person or Kept())
 
 
 def decided(
     before: Tags,
-    earlier: Record | None = None,
+    earlier: Change | None = None,
     offer: Suggestion = OFFER,
     mode: Mode = Mode.MERGE,
 ) -> Change:
@@ -120,37 +117,37 @@ OURS = Tags("orchestral", "calm", ("combat",), ("biome:forest",))
 
 
 def test_all_tags_of_an_earlier_run_are_replaced() -> None:
-    assert decided(OURS, record(OURS)) == Change(
+    assert decided(OURS, left(OURS)) == Change(
         Tags("ambient:drone", "eerie; tense", ("dungeon-crawl",), ("biome:cave",)), Kept()
     )
 
 
 def test_a_genre_that_a_person_set_since_the_earlier_run_stays() -> None:
-    change = decided(Tags("orchestral:cinematic", "calm", ("combat",), ("biome:forest",)), record(OURS))
+    change = decided(Tags("orchestral:cinematic", "calm", ("combat",), ("biome:forest",)), left(OURS))
     assert change.after == Tags("orchestral:cinematic", "eerie; tense", ("dungeon-crawl",), ("biome:cave",))
     assert change.person == Kept(genre=True)
 
 
 def test_a_mood_that_a_person_set_since_the_earlier_run_stays() -> None:
-    change = decided(Tags("orchestral", "tense", ("combat",), ("biome:forest",)), record(OURS))
+    change = decided(Tags("orchestral", "tense", ("combat",), ("biome:forest",)), left(OURS))
     assert change.after.mood == "tense"
     assert change.person == Kept(mood=True)
 
 
 def test_a_genre_outside_the_vocabulary_set_since_the_earlier_run_is_replaced() -> None:
-    change = decided(Tags("Soundtrack", "calm"), record(OURS))
+    change = decided(Tags("Soundtrack", "calm"), left(OURS))
     assert change.after.genre == "ambient:drone"
 
 
 def test_tags_that_a_person_added_since_the_earlier_run_stay() -> None:
     now = Tags("orchestral", "calm", ("combat", "tavern"), ("biome:forest", "sfx:water"))
-    change = decided(now, record(OURS))
+    change = decided(now, left(OURS))
     assert change.after.occasions == ("dungeon-crawl", "tavern")
     assert change.after.keywords == ("biome:cave", "sfx:water")
 
 
 def test_what_an_earlier_merge_kept_is_still_a_persons() -> None:
-    earlier = record(OURS, Kept(genre=True, mood=True, occasions=("combat",), keywords=("biome:forest",)))
+    earlier = left(OURS, Kept(genre=True, mood=True, occasions=("combat",), keywords=("biome:forest",)))
     change = decided(OURS, earlier)
     assert change.after == Tags("orchestral", "calm", ("combat", "dungeon-crawl"), ("biome:cave", "biome:forest"))
     assert change.person == earlier.person
@@ -159,12 +156,12 @@ def test_what_an_earlier_merge_kept_is_still_a_persons() -> None:
 def test_a_persons_tags_outlive_any_number_of_merges() -> None:
     before = Tags("orchestral", "calm ;tense", ("tavern",), ())
     first = decided(before)
-    second = decided(first.after, record(first.after, first.person))
+    second = decided(first.after, left(first.after, first.person))
     assert second == first
 
 
 def test_a_persons_tag_that_was_removed_since_does_not_come_back() -> None:
-    earlier = record(OURS, Kept(occasions=("combat",)))
+    earlier = left(OURS, Kept(occasions=("combat",)))
     change = decided(Tags("orchestral", "calm", (), ("biome:forest",)), earlier)
     assert change.after.occasions == ("dungeon-crawl",)
     assert change.person.occasions == ()
@@ -175,7 +172,7 @@ def test_a_persons_tag_that_was_removed_since_does_not_come_back() -> None:
 
 def test_replace_replaces_even_what_a_person_chose() -> None:
     before = Tags("orchestral", "calm", ("tavern",), ("sfx:water", "my own"))
-    for earlier in (None, record(OURS, Kept(genre=True, mood=True, occasions=("tavern",)))):
+    for earlier in (None, left(OURS, Kept(genre=True, mood=True, occasions=("tavern",)))):
         assert decided(before, earlier, mode=Mode.REPLACE) == Change(
             Tags("ambient:drone", "eerie; tense", ("dungeon-crawl",), ("biome:cave",)), Kept()
         )
@@ -253,8 +250,8 @@ def test_every_tag_that_is_new_is_in_the_vocabulary(before: Tags, offer: Suggest
         return
     after = change.after
     assert VOCABULARY.has(TagType.GENRE, after.genre)
-    assert split_moods(after.mood)
-    assert all(VOCABULARY.has(TagType.MOOD, mood) for mood in split_moods(after.mood))
+    assert after.moods
+    assert all(VOCABULARY.has(TagType.MOOD, mood) for mood in after.moods)
     assert all(VOCABULARY.has(TagType.OCCASION, tag) for tag in {*after.occasions} - {*before.occasions})
     assert all(VOCABULARY.has(TagType.KEYWORD, tag) for tag in {*after.keywords} - {*before.keywords})
 
@@ -267,21 +264,21 @@ def test_the_last_of_two_merges_leaves_what_it_alone_would_have_left(
     alone = decide(before, None, other, Mode.MERGE, VOCABULARY)
     if first is None or alone is None:
         return
-    second = decide(first.after, record(first.after, first.person), other, Mode.MERGE, VOCABULARY)
+    second = decide(first.after, left(first.after, first.person), other, Mode.MERGE, VOCABULARY)
     assert second == alone
 
 
 # --- records ---------------------------------------------------------------------------------------
 
 
-def test_a_history_row_of_another_program_is_no_record() -> None:
+def test_a_history_row_of_another_program_is_no_left() -> None:
     for text in (None, "", "ambient, eerie", "[]", "{}", '{"run_id": 1}', "\ud800", "[" * 100_000):
         assert read_record(text) is None
 
 
 def test_moods_are_split_at_semicolons_without_blanks() -> None:
-    assert split_moods(None) == ()
-    assert split_moods(" calm ;;tense; ") == ("calm", "tense")
+    assert Tags().moods == ()
+    assert Tags(mood=" calm ;;tense; ").moods == ("calm", "tense")
 
 
 def test_tags_of_leaves_the_columns_of_auto_tagging_out() -> None:

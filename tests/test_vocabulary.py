@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.tagging.vocabulary import TagType, Vocabulary, VocabularyTag, normalise, tag_type
+from sidecar.contract import TagType
+from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag, normalise, tag_type
 
 TAGS = (
     VocabularyTag(TagType.GENRE, "orchestral"),

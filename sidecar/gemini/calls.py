@@ -18,6 +18,7 @@ from sidecar.gemini.policy import (
     Limits,
     OtherVersion,
     Plain,
+    Standard,
     Tries,
     Wait,
     counted,
@@ -95,10 +96,14 @@ class Calls:
     ) -> "Reply | _Failed | None":
         """One send; None when the way was closed before the first byte left."""
         sent_at, version = trio.current_time(), self._version.current
-        plain = msgspec.structs.replace(request, schema=None) if tries.plain else request
+        varied = msgspec.structs.replace(
+            request,
+            schema=None if tries.plain else request.schema,
+            flex=request.flex and not tries.standard,
+        )
         spent = Usage(requests=1, retries=int(repeated))
         try:
-            answer: Answer = await self._client.generate(plain, version)
+            answer: Answer = await self._client.generate(varied, version)
         except NotSent:
             spent = Usage()
             return None
@@ -115,7 +120,7 @@ class Calls:
         """Books the failure with the pace and decides. Synchronous: nothing can be cut off inside."""
         error, now = failed.error, trio.current_time()
         costs = self._book(failed, batch, now)
-        after = counted(tries, error) if costs else Tries(0, tries.refusals, tries.unusable, tries.plain)
+        after = counted(tries, error) if costs else msgspec.structs.replace(tries, attempts=0)
         decided = verdict(error, after, self._limits, random.random(), datetime.now(UTC))
         self._resize()
         match decided:
@@ -127,6 +132,9 @@ class Calls:
                 return _Again(after, 0 if everyone or not costs else seconds)
             case Plain():
                 return _Again(msgspec.structs.replace(after, plain=True), 0)
+            case Standard(seconds=seconds):
+                self.pace.hold(seconds, now)
+                return _Again(msgspec.structs.replace(after, standard=True), 0)
             case OtherVersion():
                 if failed.version != self._version.current or self._version.refuse(failed.version):
                     return _Again(after, 0)

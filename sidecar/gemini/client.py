@@ -51,11 +51,15 @@ _BLOCKED = frozenset(
 
 
 class Request(Struct, frozen=True):
-    """What is asked. `schema` is an OpenAPI subset; None sends none (but still asks for JSON)."""
+    """What is asked. `schema` is an OpenAPI subset; None sends none (but still asks for JSON).
+
+    `flex`: on the tier that costs half, and that Gemini may turn away with a 503 when it is busy.
+    """
 
     system: str
     text: str
     schema: dict[str, Any] | None
+    flex: bool = False
 
 
 class Answer(Struct, frozen=True):
@@ -115,11 +119,16 @@ class GeminiClient:
 
     async def generate(self, request: Request, version: str) -> Answer:
         """One `generateContent`. Raises GeminiError, or NotSent when `may_send` said no."""
-        response = await self._caught(
-            lambda: self._client(version, request).aio.models.generate_content(
-                model=self._settings.model, contents=request.text, config=self._config
+        try:
+            response = await self._caught(
+                lambda: self._client(version, request).aio.models.generate_content(
+                    model=self._settings.model, contents=request.text, config=self._config
+                )
             )
-        )
+        except GeminiError as error:
+            if request.flex and error.kind is Failure.UNAVAILABLE and error.http_status == 503:
+                error.kind = Failure.SHED
+            raise
         return Answer(_reply(response), _usage(response))
 
     async def look_at_model(self, version: str) -> None:
@@ -157,7 +166,7 @@ class GeminiClient:
         body as it is: converting a config through pydantic costs more than the call itself. Everything
         that a stray environment variable of the SDK could redirect is passed explicitly.
         """
-        key = (version, request and (request.system, id(request.schema)))
+        key = (version, request and (request.system, id(request.schema), request.flex))
         if key not in self._clients:
             types = self._sdk.types
             timeout = max(self._settings.request_timeout_seconds, SHORTEST_SERVER_DEADLINE_SECONDS)
@@ -183,24 +192,28 @@ def _constant_body(request: Request) -> dict[str, Any]:
     generation: dict[str, Any] = {"responseMimeType": "application/json"}
     if request.schema is not None:
         generation["responseSchema"] = request.schema
-    return {
+    body: dict[str, Any] = {
         "systemInstruction": {"parts": [{"text": request.system}], "role": "user"},
         "generationConfig": generation,
     }
+    return body | ({"serviceTier": "flex"} if request.flex else {})
 
 
 @asynccontextmanager
-async def open_client(settings: Settings, may_send: Callable[[], bool]) -> AsyncIterator[GeminiClient]:
+async def open_client(
+    settings: Settings, may_send: Callable[[], bool], transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[GeminiClient]:
     """A client for these settings, closed at the end with all its connections.
 
-    `may_send` is asked in the last instant before the first byte of every request. Raises GeminiError
-    SETTING when base URL, key or proxy cannot be used at all.
+    `may_send` is asked in the last instant before the first byte of every request. `transport` takes the
+    place of the network. Raises GeminiError SETTING when base URL, key or proxy cannot be used at all.
     """
     secure = not settings.base_url.startswith("http://")
     try:
         sdk, context = await trio.to_thread.run_sync(_load, secure, abandon_on_cancel=True)
         http = httpx.AsyncClient(
             verify=context,
+            transport=transport,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
             event_hooks={"request": [_gate(may_send)], "response": [_bound_answer]},
         )

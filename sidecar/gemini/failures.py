@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 
 
 class Failure(StrEnum):
-    """The rows of the contract's table; the policy decides by these alone."""
+    """The rows of the contract's table; the policy decides by these alone.
+
+    SHED is the 503 of a request on the flex tier, which Gemini may turn away when it is busy.
+    """
 
     RATE_LIMITED = "rate_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"
     UNAVAILABLE = "unavailable"
+    SHED = "shed"
     TIMEOUT = "timeout"
     UNUSABLE = "unusable"
     FOREIGN_PAGE = "foreign_page"
@@ -34,16 +38,24 @@ class GeminiError(Exception):
     """A request that brought no answer. `detail` is for the person: redacted, one line, may be empty.
 
     `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
+    `http_status` is 0 where no answer came.
     """
 
     def __init__(
-        self, kind: Failure, detail: str = "", *, status: str = "", delay_seconds: float | None = None
+        self,
+        kind: Failure,
+        detail: str = "",
+        *,
+        status: str = "",
+        delay_seconds: float | None = None,
+        http_status: int = 0,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.status = status
         self.delay_seconds = delay_seconds
+        self.http_status = http_status
 
 
 _DURATION = re.compile(r"^\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)?\s*$")
@@ -61,7 +73,7 @@ def classify(status: int, headers: Mapping[str, str], body: Any, *, model: str, 
     word = error.get("status") if isinstance(error.get("status"), str) else str(status)
     delay = _delay(headers, details, message, now) if status in (429, 503, 504) else None
     kind, detail = _kind(status, message, details, model)
-    return GeminiError(kind, detail, status=word or str(status), delay_seconds=delay)
+    return GeminiError(kind, detail, status=word or str(status), delay_seconds=delay, http_status=status)
 
 
 class _Answer(NamedTuple):

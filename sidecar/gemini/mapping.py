@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
+from sidecar.contract import TagType
 from sidecar.gemini.calls import Stop
 from sidecar.gemini.policy import Halve
 from sidecar.tagging.answers import RawTags, Reply, read_mapping
 from sidecar.tagging.mappings import REMOVE, Key, Mappings
-from sidecar.tagging.vocabulary import TagType, Vocabulary, normalise, tag_type
+from sidecar.tagging.vocabulary import Vocabulary, normalise, tag_type
 
 MOST_TAGS_A_REQUEST = 100
 

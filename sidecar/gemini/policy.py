@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from sidecar.contract import Reason, RunStatus
 from sidecar.gemini.failures import Failure, GeminiError
@@ -24,12 +25,16 @@ class Limits(Struct, frozen=True):
 
 
 class Tries(Struct, frozen=True):
-    """What one request has met so far, this failure included. `plain`: sent without response schema."""
+    """What one request has met so far, this failure included.
+
+    `plain`: sent without response schema. `standard`: on the standard tier although flex is set.
+    """
 
     attempts: int = 0
     refusals: int = 0
     unusable: int = 0
     plain: bool = False
+    standard: bool = False
 
 
 class Wait(Struct, frozen=True):
@@ -41,6 +46,12 @@ class Wait(Struct, frozen=True):
 
 class Plain(Struct, frozen=True):
     """Send again at once, without the response schema."""
+
+
+class Standard(Struct, frozen=True):
+    """Send again on the standard tier; after that long, if the server asked us to wait."""
+
+    seconds: float
 
 
 class OtherVersion(Struct, frozen=True):
@@ -68,7 +79,7 @@ class End(Struct, frozen=True):
     message: str
 
 
-Verdict = Wait | Plain | OtherVersion | Halve | GiveUp | End
+Verdict = Wait | Plain | Standard | OtherVersion | Halve | GiveUp | End
 
 
 def backoff(failures: int, limits: Limits, jitter: float) -> float:
@@ -84,11 +95,11 @@ def counted(tries: Tries, error: GeminiError) -> Tries:
     """`tries` with this failure added to the count that it uses up."""
     match error.kind:
         case Failure.RATE_LIMITED:
-            return Tries(tries.attempts, tries.refusals + 1, tries.unusable, tries.plain)
+            return replace(tries, refusals=tries.refusals + 1)
         case Failure.UNUSABLE | Failure.FOREIGN_PAGE:
-            return Tries(tries.attempts, tries.refusals, tries.unusable + 1, tries.plain)
+            return replace(tries, unusable=tries.unusable + 1)
         case Failure.UNAVAILABLE | Failure.TIMEOUT:
-            return Tries(tries.attempts + 1, tries.refusals, tries.unusable, tries.plain)
+            return replace(tries, attempts=tries.attempts + 1)
         case _:
             return tries
 
@@ -163,6 +174,7 @@ _TABLE: dict[Failure, _Row] = {
     Failure.UNUSABLE: _unusable,
     Failure.FOREIGN_PAGE: _unusable,
     Failure.REJECTED: _rejected,
+    Failure.SHED: lambda error, *_: Standard(error.delay_seconds or 0),
     Failure.UNKNOWN_FIELD: lambda *_: OtherVersion(),
     Failure.KEY_REFUSED: _ends(
         "Gemini refused the API key ({detail}). Check the key in the settings (GEMINI_API_KEY) or make a "

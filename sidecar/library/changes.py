@@ -1,11 +1,14 @@
-"""Writing one batch: its files' tags, history and mappings, in the caller's transaction.
+"""Writing files' tags: their rows, history and mappings, in the caller's transaction.
 
-Names exactly the columns that CONTRACT section 5 lets us write; everything else keeps its bytes.
+Names exactly the columns that CONTRACT section 5 lets us write; everything else keeps its bytes. What can
+be done before the lock is taken is done in `encoded`: the texts that the statements unpack.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -13,9 +16,12 @@ from msgspec import Struct
 from sidecar.contract import Mode
 from sidecar.library.connections import Shape
 from sidecar.tagging.mappings import Mapping
-from sidecar.tagging.tags import Change, Record, Snapshot
+from sidecar.tagging.records import Dropped, Mapped, Record, Snapshot
+from sidecar.tagging.tags import Change, Suggestion
 
 _encoder = msgspec.json.Encoder()
+
+T = TypeVar("T")
 
 
 class Stamp(Struct, frozen=True):
@@ -30,25 +36,61 @@ class Stamp(Struct, frozen=True):
     updated_at: str
 
 
-FileChange = tuple[Snapshot, Change]
+class FileChange(Struct, frozen=True):
+    """What becomes of one file, from which suggestion, and how its tags came about."""
+
+    snapshot: Snapshot
+    change: Change
+    suggestion: Suggestion
+    mapped: tuple[Mapped, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+class Encoded(Struct, frozen=True):
+    """Changes as JSON texts: the files with their records, the tags that go, the tags that come."""
+
+    count: int
+    files: str
+    gone: str | None
+    new: str
+
+
+def encoded(changes: Sequence[FileChange], stamp: Stamp) -> Encoded:
+    """Pure. A tag that stays is neither gone nor new: it keeps its row, id and date."""
+    files: list[tuple[int, str | None, str | None, str]] = []
+    gone: list[tuple[int, str, str]] = []
+    new: list[tuple[int, str, str]] = []
+    for entry in changes:
+        file_id, before, after = entry.snapshot.file.id, entry.snapshot.before, entry.change.after
+        files.append((file_id, after.genre, after.mood, _record(entry, stamp)))
+        for kind, old, now in (
+            ("occasion", before.occasions, after.occasions),
+            ("keyword", before.keywords, after.keywords),
+        ):
+            gone.extend((file_id, kind, value) for value in old if value not in now)
+            new.extend((file_id, kind, value) for value in now if value not in old)
+    return Encoded(len(files), _text(files), _text(gone) if gone else None, _text(new))
 
 
 def write_files(
-    connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp
+    connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], texts: Encoded, stamp: Stamp
 ) -> list[int]:
-    """Writes the changes; ids of files that the database itself refused (a trigger, a constraint).
-
-    One refused file does not take the others with it: then each is written on its own.
-    """
-    if _try_write(connection, shape, changes, stamp):
+    """Writes the changes, whose `texts` are; ids of files that the database itself refused."""
+    if written(connection, lambda: _write_rows(connection, shape, texts, stamp)):
         return []
-    return [change[0].file.id for change in changes if not _try_write(connection, shape, [change], stamp)]
+    return refused(
+        connection,
+        changes,
+        lambda entry: _write_rows(connection, shape, encoded([entry], stamp), stamp),
+        lambda entry: entry.snapshot.file.id,
+    )
 
 
-def _try_write(connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp) -> bool:
+def written(connection: sqlite3.Connection, write: Callable[[], None]) -> bool:
+    """Whether the database took it (a trigger or a constraint may not); if not, nothing has changed."""
     connection.execute("SAVEPOINT files")
     try:
-        _write_rows(connection, shape, changes, stamp)
+        write()
     except sqlite3.IntegrityError:
         connection.execute("ROLLBACK TO files")
         return False
@@ -57,105 +99,108 @@ def _try_write(connection: sqlite3.Connection, shape: Shape, changes: Sequence[F
     return True
 
 
-def _write_rows(connection: sqlite3.Connection, shape: Shape, changes: Sequence[FileChange], stamp: Stamp) -> None:
+def refused(
+    connection: sqlite3.Connection,
+    entries: Sequence[T],
+    write: Callable[[T], None],
+    file_id: Callable[[T], int],
+) -> list[int]:
+    """Writes each on its own, so that one refused file does not take the others with it; the refused."""
+    return [file_id(entry) for entry in entries if not written(connection, partial(write, entry))]
+
+
+def _write_rows(connection: sqlite3.Connection, shape: Shape, texts: Encoded, stamp: Stamp) -> None:
     """One statement for each table, its rows as one JSON text.
 
     sqlite3 gives the GIL away for every row that it steps over, and gets it back late from a busy event
     loop; a statement over `json_each` is one step for the whole batch.
     """
     dated = shape.has("audio_files", "updated_at")
-    rows = [(s.file.id, c.after.genre, c.after.mood, _record(s, c, stamp)) for s, c in changes]
-    text = _encoder.encode(rows).decode()
     updated = connection.execute(
         f"""UPDATE audio_files SET genre = value ->> 1, mood = value ->> 2, auto_tagged = 1,
                 auto_tag_date = :date, auto_tag_version = :version{", updated_at = :updated" if dated else ""}
             FROM json_each(:rows) WHERE audio_files.id = value ->> 0""",
-        {"rows": text, "date": stamp.date, "version": stamp.version, "updated": stamp.updated_at},
+        {"rows": texts.files, "date": stamp.date, "version": stamp.version, "updated": stamp.updated_at},
     )
-    if updated.rowcount != len(changes):  # a trigger's RAISE(IGNORE) drops a row without an error
+    if updated.rowcount != texts.count:  # a trigger's RAISE(IGNORE) drops a row without an error
         raise sqlite3.IntegrityError
-    _write_tags(connection, shape, changes, stamp)
-    connection.execute(
-        """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
-            SELECT value ->> 0, :date, value ->> 3, :model FROM json_each(:rows)""",
-        {"rows": text, "date": stamp.date, "model": stamp.model},
-    )
-    # Nobody else writes within this transaction, so the new rows' ids are consecutive.
-    first = connection.execute("SELECT last_insert_rowid()").fetchone()[0] - len(changes) + 1
-    connection.execute(
-        """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
-            SELECT value ->> 0, :first + key, :run FROM json_each(:rows)""",
-        {"rows": text, "first": first, "run": stamp.row},
-    )
-
-
-def _write_tags(connection: sqlite3.Connection, shape: Shape, changes: Iterable[FileChange], stamp: Stamp) -> None:
-    """Only rows that go or come: a tag that stays keeps its row, id and date."""
-    gone: list[tuple[int, str, str]] = []
-    new: list[tuple[int, str, str]] = []
-    for snapshot, change in changes:
-        file_id, before, after = snapshot.file.id, snapshot.before, change.after
-        for kind, old, now in (
-            ("occasion", before.occasions, after.occasions),
-            ("keyword", before.keywords, after.keywords),
-        ):
-            gone.extend((file_id, kind, value) for value in old if value not in now)
-            new.extend((file_id, kind, value) for value in now if value not in old)
-    if gone:
-        connection.execute(
-            """DELETE FROM rpg_tags WHERE (audio_file_id, tag_type, tag_value) IN
-                (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))""",
-            (_encoder.encode(gone).decode(),),
-        )
+    if texts.gone is not None:
+        _remove_tags(connection, shape, texts.gone, stamp.row)
     dated = shape.has("rpg_tags", "created_at")
     connection.execute(
         f"""INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value{", created_at" if dated else ""})
             SELECT value ->> 0, value ->> 1, value ->> 2{", :date" if dated else ""}
             FROM json_each(:rows)""",
-        {"rows": _encoder.encode(new).decode(), "date": stamp.updated_at},
+        {"rows": texts.new, "date": stamp.updated_at},
+    )
+    last = connection.execute(
+        """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
+            SELECT value ->> 0, :date, value ->> 3, :model FROM json_each(:rows)""",
+        {"rows": texts.files, "date": stamp.date, "model": stamp.model},
+    ).lastrowid
+    # Nobody else writes within this transaction, so the new rows' ids are consecutive.
+    connection.execute(
+        """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
+            SELECT value ->> 0, :first + key, :run FROM json_each(:rows)""",
+        {"rows": texts.files, "first": (last or 0) - texts.count + 1, "run": stamp.row},
     )
 
 
-def write_mappings(connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", stamp: Stamp) -> None:
+def _remove_tags(connection: sqlite3.Connection, shape: Shape, gone: str, run: int) -> None:
+    """Keeps the very rows, for an undo."""
+    row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
+    created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
+    these = """FROM rpg_tags WHERE (audio_file_id, tag_type, tag_value) IN
+        (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:gone))"""
+    connection.execute(
+        f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
+            SELECT :run, {row_id}, audio_file_id, tag_type, tag_value, {created} {these}""",
+        {"run": run, "gone": gone},
+    )
+    connection.execute(f"DELETE {these}", {"gone": gone})
+
+
+def write_mappings(connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", date: str) -> None:
     """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
-    if not used:
-        return
-    created = "created_at" if shape.has("tag_mapping_cache", "created_at") else None
-    connection.executemany(
-        "UPDATE tag_mapping_cache SET usage_count = usage_count + ? WHERE invalid_tag = ? AND tag_type = ?",
-        [(count, entry.invalid, entry.type_text) for entry, count in used.items() if entry.saved],
-    )
-    connection.executemany(
-        f"""INSERT INTO tag_mapping_cache
-                (invalid_tag, valid_tag, tag_type, usage_count{", created_at" if created else ""})
-            VALUES (?, ?, ?, ?{", ?" if created else ""})
-            ON CONFLICT (invalid_tag, tag_type) DO UPDATE SET
-                usage_count = usage_count + excluded.usage_count,
-                valid_tag = CASE WHEN valid_tag = ? THEN excluded.valid_tag ELSE valid_tag END""",
-        [
-            (
-                entry.invalid,
-                entry.valid,
-                entry.type_text,
-                count,
-                *((stamp.updated_at,) if created else ()),
-                entry.stale,
-            )
-            for entry, count in used.items()
-            if not entry.saved
-        ],
-    )
+    known = [(count, entry.invalid, entry.type_text) for entry, count in used.items() if entry.saved]
+    if known:
+        connection.executemany(
+            "UPDATE tag_mapping_cache SET usage_count = usage_count + ? WHERE invalid_tag = ? AND tag_type = ?",
+            known,
+        )
+    dated = shape.has("tag_mapping_cache", "created_at")
+    learnt = [
+        (entry.invalid, entry.valid, entry.type_text, count, *((date,) if dated else ()), entry.stale)
+        for entry, count in used.items()
+        if not entry.saved
+    ]
+    if learnt:
+        connection.executemany(
+            f"""INSERT INTO tag_mapping_cache
+                    (invalid_tag, valid_tag, tag_type, usage_count{", created_at" if dated else ""})
+                VALUES (?, ?, ?, ?{", ?" if dated else ""})
+                ON CONFLICT (invalid_tag, tag_type) DO UPDATE SET
+                    usage_count = usage_count + excluded.usage_count,
+                    valid_tag = CASE WHEN valid_tag = ? THEN excluded.valid_tag ELSE valid_tag END""",
+            learnt,
+        )
 
 
-def _record(snapshot: Snapshot, change: Change, stamp: Stamp) -> str:
-    return _encoder.encode(
+def _record(entry: FileChange, stamp: Stamp) -> str:
+    return _text(
         Record(
             run_id=stamp.run_id,
             model=stamp.model,
             mode=stamp.mode,
-            before=snapshot.before,
-            applied=change.after,
-            person=change.person,
-            previous=snapshot.record_id,
+            before=entry.snapshot.before,
+            applied=entry.change.after,
+            person=entry.change.person,
+            previous=entry.snapshot.record_id,
+            mapped=entry.mapped,
+            dropped=entry.dropped,
         )
-    ).decode()
+    )
+
+
+def _text(value: object) -> str:
+    return _encoder.encode(value).decode()

@@ -1,18 +1,22 @@
-"""What is read from the shell's tables, as functions of a connection. They raise sqlite3.Error."""
+"""What is read of the shell's tables, as functions of a connection. They raise sqlite3.Error."""
 
+import itertools
 import json
 import math
 import sqlite3
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sidecar.contract import HistoryEntry, UntaggedFile
+from sidecar.contract import HistoryEntry, TagType, UntaggedFile
 from sidecar.library.connections import Shape
+from sidecar.library.exclusions import read_exclusions
+from sidecar.library.own_tables import has_own_tables
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.paths import common_root
-from sidecar.tagging.tags import AudioFile, Before, Snapshot, Tags, read_record
-from sidecar.tagging.vocabulary import TagType, Vocabulary, VocabularyTag, tag_type
+from sidecar.tagging.records import Snapshot, read_record
+from sidecar.tagging.tags import AudioFile, Before, Tags
+from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag, tag_type
 
 _UNTAGGED = """
     auto_tagged IS NOT 1 AND (
@@ -24,37 +28,65 @@ _UNTAGGED = """
     )"""
 """CONTRACT section 5. The inner query runs on the index of the table's UNIQUE constraint."""
 
-_IDS = "SELECT value FROM json_each(?)"
+IDS = "SELECT value FROM json_each(?)"
+"""Many ids as one bound JSON text: one statement, one step, however many there are."""
 
 
 def untagged_ids(connection: sqlite3.Connection) -> "array[int]":
-    """Ids of all untagged files in ascending order: 8 bytes each."""
-    rows = connection.execute(f"SELECT id FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
-    return array("q", (file_id for (file_id,) in rows))
+    """Ids of all untagged files that are not excluded, in ascending order: 8 bytes each."""
+    if read_exclusions(connection):
+        rows = _not_excluded(connection, f"SELECT id, file_path FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
+    else:
+        rows = connection.execute(f"SELECT id FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
+    return array("q", (row[0] for row in rows))
 
 
 def count_untagged(connection: sqlite3.Connection) -> int:
-    """How many files are untagged."""
+    """How many files `untagged_ids` has."""
+    if read_exclusions(connection):
+        return len(untagged_ids(connection))
     count: int = connection.execute(f"SELECT count(*) FROM audio_files WHERE {_UNTAGGED}").fetchone()[0]
     return count
 
 
 def untagged_files(connection: sqlite3.Connection, after_id: int, limit: int | None) -> list[UntaggedFile]:
-    """A page of untagged files by id."""
-    rows = connection.execute(
+    """A page of the untagged files by id, without excluded ones."""
+    rows = _not_excluded(
+        connection,
         f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
                 CAST(album AS TEXT), CAST(genre AS TEXT), CAST(mood AS TEXT)
-            FROM audio_files WHERE id > ? AND {_UNTAGGED} ORDER BY id LIMIT ?""",
-        (after_id, -1 if limit is None else limit),
+            FROM audio_files WHERE id > ? AND {_UNTAGGED} ORDER BY id""",
+        (after_id,),
     )
-    return [UntaggedFile(*row) for row in rows]
+    return [UntaggedFile(*row) for row in itertools.islice(rows, limit)]
 
 
-def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
-    """Those of `ids` that no file has, in their order."""
-    rows = connection.execute(f"SELECT id FROM audio_files WHERE id IN ({_IDS})", (_json(ids),))
-    known = {file_id for (file_id,) in rows}
-    return [file_id for file_id in ids if file_id not in known]
+def known_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> set[int]:
+    """Those of `ids` that a file has."""
+    rows = connection.execute(f"SELECT id FROM audio_files WHERE id IN ({IDS})", (as_json(ids),))
+    return {file_id for (file_id,) in rows}
+
+
+def still_untagged(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:
+    """Those of `ids` that are untagged now, in ascending order."""
+    rows = connection.execute(
+        f"SELECT id FROM audio_files WHERE id IN ({IDS}) AND {_UNTAGGED} ORDER BY id", (as_json(ids),)
+    )
+    return [file_id for (file_id,) in rows]
+
+
+def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "array[int]":
+    """`ids` in their order, without those of excluded files."""
+    wanted = array("q", ids)
+    exclusions = read_exclusions(connection)
+    if not exclusions:
+        return wanted
+    root = library_root(connection)
+    rows = connection.execute(
+        f"SELECT id, CAST(file_path AS TEXT) FROM audio_files WHERE id IN ({IDS})", (as_json(wanted),)
+    )
+    excluded = {file_id for file_id, path in rows if exclusions.cover(file_id, path or "", root)}
+    return array("q", (file_id for file_id in wanted if file_id not in excluded))
 
 
 def library_root(connection: sqlite3.Connection) -> str:
@@ -96,25 +128,41 @@ def mappings(connection: sqlite3.Connection) -> list[Mapping]:
 def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[Snapshot]:
     """The files as they are now, in the order of `ids`; those that are gone are left out."""
     duration = "duration" if shape.has("audio_files", "duration") else "NULL"
+    updated = "updated_at" if shape.has("audio_files", "updated_at") else "NULL"
     rows = connection.execute(
         f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
                 CAST(album AS TEXT), {duration}, CAST(genre AS TEXT), CAST(mood AS TEXT),
-                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
-            FROM audio_files WHERE id IN ({_IDS})""",
-        (_json(ids),),
+                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT), CAST({updated} AS TEXT)
+            FROM audio_files WHERE id IN ({IDS})""",
+        (as_json(ids),),
     ).fetchall()
     tags = _rpg_tags(connection, ids)
     records = _records(connection, ids)
     found: dict[int, Snapshot] = {}
-    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in rows:
+    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version, updated_at in rows:
         record_id, record_text = records.get(file_id, (None, None))
         occasions, keywords = tags.get(file_id, ((), ()))
         found[file_id] = Snapshot(
             AudioFile(file_id, path or "", title, artist, album, _duration(seconds)),
-            Before(genre, mood, occasions, keywords, _flag(tagged), date, version),
+            Before(genre, mood, occasions, keywords, _flag(tagged), date, version, updated_at),
             read_record(record_text),
             record_id,
         )
+    return [found[file_id] for file_id in ids if file_id in found]
+
+
+def audio_files(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[AudioFile]:
+    """What a request tells of these files, in the order of `ids`; those that are gone are left out."""
+    duration = "duration" if shape.has("audio_files", "duration") else "NULL"
+    rows = connection.execute(
+        f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
+                CAST(album AS TEXT), {duration} FROM audio_files WHERE id IN ({IDS})""",
+        (as_json(ids),),
+    )
+    found = {
+        file_id: AudioFile(file_id, path or "", title, artist, album, _duration(seconds))
+        for file_id, path, title, artist, album, seconds in rows
+    }
     return [found[file_id] for file_id in ids if file_id in found]
 
 
@@ -122,8 +170,8 @@ def current_tags(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int
     """The tags of those files that still exist."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(id, CAST(genre AS TEXT), CAST(mood AS TEXT)))
-            FROM audio_files WHERE id IN ({_IDS})""",
-        (_json(ids),),
+            FROM audio_files WHERE id IN ({IDS})""",
+        (as_json(ids),),
     ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
     return {file_id: Tags(genre, mood, *tags.get(file_id, ((), ()))) for file_id, genre, mood in json.loads(text)}
@@ -139,9 +187,19 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
     return [HistoryEntry(*row) for row in rows]
 
 
-def has_own_tables(connection: sqlite3.Connection) -> bool:
-    """Whether a run has ever written to this library."""
-    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_runs'").fetchone() is not None
+def as_json(ids: Iterable[int]) -> str:
+    """The text for `IDS`."""
+    return json.dumps(list(ids))
+
+
+def _not_excluded(
+    connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query whose first two columns are id and path."""
+    exclusions, root = read_exclusions(connection), library_root(connection)
+    for row in connection.execute(query, values):
+        if not exclusions.cover(row[0], row[1] or "", root):
+            yield row
 
 
 def _rpg_tags(
@@ -150,8 +208,8 @@ def _rpg_tags(
     """Occasions and keywords of the files, each sorted. One step, as in `changes`."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(audio_file_id, tag_type, CAST(tag_value AS TEXT)))
-            FROM rpg_tags WHERE audio_file_id IN ({_IDS}) AND tag_type IN ('occasion', 'keyword')""",
-        (_json(ids),),
+            FROM rpg_tags WHERE audio_file_id IN ({IDS}) AND tag_type IN ('occasion', 'keyword')""",
+        (as_json(ids),),
     ).fetchone()[0]
     found: dict[int, tuple[list[str], list[str]]] = {}
     for file_id, kind, value in json.loads(text):
@@ -166,14 +224,10 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
             FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
-            WHERE auto_tag_latest.file_id IN ({_IDS})""",
-        (_json(ids),),
+            WHERE auto_tag_latest.file_id IN ({IDS})""",
+        (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}
-
-
-def _json(ids: Iterable[int]) -> str:
-    return json.dumps(list(ids))
 
 
 def _duration(value: Any) -> float | None:

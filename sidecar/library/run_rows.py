@@ -1,7 +1,4 @@
-"""The sidecar's own tables: runs, why files failed, and each file's latest tagging.
-
-No foreign keys: a shell that deletes files with foreign keys off would leave violations behind.
-"""
+"""The rows of runs: booked at their start, a row for each batch, closed at their end."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -10,51 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import FileFailure, Mode, Reason, RunStatus, RunSummary, Usage
+from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
+from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS auto_tag_runs (
-    id INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL UNIQUE,
-    status TEXT NOT NULL,
-    message TEXT NOT NULL DEFAULT '',
-    mode TEXT NOT NULL,
-    dry_run INTEGER NOT NULL DEFAULT 0,
-    model TEXT NOT NULL,
-    vocabulary TEXT NOT NULL,
-    rules TEXT NOT NULL,
-    batch_size INTEGER NOT NULL,
-    max_parallel INTEGER NOT NULL,
-    started_at TEXT NOT NULL,
-    ended_at TEXT,
-    elapsed_seconds REAL NOT NULL DEFAULT 0,
-    total_files INTEGER NOT NULL,
-    total_batches INTEGER NOT NULL,
-    processed_files INTEGER NOT NULL DEFAULT 0,
-    failed_files INTEGER NOT NULL DEFAULT 0,
-    skipped_files INTEGER NOT NULL DEFAULT 0,
-    current_batch INTEGER NOT NULL DEFAULT 0,
-    requests INTEGER NOT NULL DEFAULT 0,
-    retries INTEGER NOT NULL DEFAULT 0,
-    prompt_tokens INTEGER NOT NULL DEFAULT 0,
-    cached_tokens INTEGER NOT NULL DEFAULT 0,
-    output_tokens INTEGER NOT NULL DEFAULT 0,
-    thoughts_tokens INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS auto_tag_failures (
-    run INTEGER NOT NULL,
-    file_id INTEGER NOT NULL,
-    file_path TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    message TEXT NOT NULL,
-    PRIMARY KEY (run, file_id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS auto_tag_latest (
-    file_id INTEGER PRIMARY KEY,
-    history_id INTEGER NOT NULL,
-    run INTEGER NOT NULL
-);
-"""
+COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
+NO_BATCH = 0
+"""Stands for what belongs to no finished batch: requests that an end cut off."""
 
 
 class NewRun(Struct, frozen=True, kw_only=True):
@@ -62,117 +20,205 @@ class NewRun(Struct, frozen=True, kw_only=True):
 
     run_id: str
     mode: Mode
+    dry_run: bool
     model: str
     vocabulary: str
     rules: str
     batch_size: int
-    max_parallel: int
     started_at: str
     total_files: int
     total_batches: int
 
 
-class BatchCount(Struct, frozen=True):
-    """What one batch adds to its run's row."""
+class BookedRun(Struct, frozen=True, kw_only=True):
+    """A run's row as far as later calls need it. `row` is its number in the other tables."""
 
-    processed: int
+    row: int
+    run_id: str
+    mode: Mode
+    dry_run: bool
+    model: str
+    vocabulary: str
+    rules: str
+    batch_size: int
+    first_history_id: int
+
+
+class BatchCount(Struct, frozen=True, kw_only=True):
+    """What one finished batch came to. `seconds` is its own time, `elapsed_seconds` since the run's start."""
+
+    batch: int
+    ended_at: str
+    elapsed_seconds: float
+    seconds: float
+    tagged: int
     failed: int
     skipped: int
-    elapsed_seconds: float
     usage: Usage
-
-
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Makes the sidecar's tables where they are missing. Inside the caller's transaction."""
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
+    sources: Sources = Sources()
 
 
 def insert_run(connection: sqlite3.Connection, run: NewRun) -> int:
     """Adds a running run; its row id. Runs that a dead process left running become `interrupted`.
 
-    Only for the holder of the run lock: nobody else can be running then.
+    Only for the holder of the run lock: nobody else can be running then. Needs the tables.
     """
     connection.execute(
         "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
     )
     names = NewRun.__struct_fields__
     cursor = connection.execute(
-        f"INSERT INTO auto_tag_runs (status, {', '.join(names)}) VALUES (?{', ?' * len(names)})",
+        f"""INSERT INTO auto_tag_runs (status, first_history_id, {", ".join(names)})
+            VALUES (?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
         (RunStatus.RUNNING, *(getattr(run, name) for name in names)),
     )
     return cursor.lastrowid or 0
 
 
+def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
+    """Remembers the tags behind a fingerprint, for `find_stale`."""
+    connection.execute(
+        "INSERT OR IGNORE INTO auto_tag_vocabularies (fingerprint, tags) VALUES (?, ?)",
+        (vocabulary.fingerprint, msgspec.json.encode(vocabulary.tags).decode()),
+    )
+
+
 def count_batch(connection: sqlite3.Connection, row: int, count: BatchCount) -> None:
     """Adds a finished batch to its run."""
-    connection.execute(
-        """UPDATE auto_tag_runs SET
-            processed_files = processed_files + ?, failed_files = failed_files + ?,
-            skipped_files = skipped_files + ?, current_batch = current_batch + 1, elapsed_seconds = ?,
-            requests = requests + ?, retries = retries + ?, prompt_tokens = prompt_tokens + ?,
-            cached_tokens = cached_tokens + ?, output_tokens = output_tokens + ?,
-            thoughts_tokens = thoughts_tokens + ?
-            WHERE id = ?""",
-        (
-            count.processed,
-            count.failed,
-            count.skipped,
-            count.elapsed_seconds,
-            *(getattr(count.usage, name) for name in Usage.__struct_fields__),
-            row,
-        ),
-    )
+    own = [name for name in BatchCount.__struct_fields__ if name not in ("usage", "sources")]
+    values = {name: getattr(count, name) for name in own}
+    values |= msgspec.structs.asdict(count.usage) | msgspec.structs.asdict(count.sources)
+    connection.execute(_INSERT_BATCH, (row, *values.values()))
 
 
 def insert_failures(connection: sqlite3.Connection, row: int, failures: Iterable[FileFailure]) -> None:
     """Remembers why files were not tagged."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message) "
-        "VALUES (?, ?, ?, ?, ?)",
-        [(row, f.file_id, f.file_path, f.reason, f.message) for f in failures],
-    )
+    rows = [(row, f.file_id, f.file_path, f.reason, f.message) for f in failures]
+    if rows:
+        connection.executemany(
+            "INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message) "
+            "VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
 
 
-def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary) -> None:
-    """The run's last state, counters of batches whose own write failed included."""
-    names = (
-        "status",
-        "message",
-        "ended_at",
-        "elapsed_seconds",
-        "processed_files",
-        "failed_files",
-        "skipped_files",
-        "current_batch",
-    )
+def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
+    """The run's last state; `rest` is what was spent beside the batches whose rows are there."""
+    if rest != Usage():
+        count = BatchCount(
+            batch=NO_BATCH,
+            ended_at=summary.ended_at or summary.started_at,
+            elapsed_seconds=summary.elapsed_seconds,
+            seconds=0,
+            tagged=0,
+            failed=0,
+            skipped=0,
+            usage=rest,
+        )
+        count_batch(connection, row, count)
+    names = ("status", "message", "ended_at", *COUNTERS)
     connection.execute(
-        f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in (*names, *_USAGE))} WHERE id = ?",
-        (
-            *(getattr(summary, name) for name in names),
-            *(getattr(summary.usage, name) for name in _USAGE),
-            row,
-        ),
+        f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",
+        (*(getattr(summary, name) for name in names), row),
     )
 
 
 _USAGE = Usage.__struct_fields__
-_COLUMNS = tuple(name for name in RunSummary.__struct_fields__ if name not in ("remaining_files", "usage"))
-_SUMMARY = f"SELECT id, {', '.join((*_COLUMNS, *_USAGE))} FROM auto_tag_runs"
+_SOURCES = Sources.__struct_fields__
+_INSERT_BATCH = f"""
+    INSERT INTO auto_tag_batches (run, batch, ended_at, elapsed_seconds, seconds, tagged, failed, skipped,
+        {", ".join((*_USAGE, *_SOURCES))}) VALUES (?{", ?" * (7 + len(_USAGE) + len(_SOURCES))})"""
+_COLUMNS = tuple(
+    name for name in RunSummary.__struct_fields__ if name not in ("remaining_files", "usage", *COUNTERS)
+)
+_COUNTED = {
+    "processed_files": "total(tagged)",
+    "failed_files": "total(failed)",
+    "skipped_files": "total(skipped)",
+    "current_batch": f"total(batch != {NO_BATCH})",
+    "elapsed_seconds": "ifnull(max(auto_tag_batches.elapsed_seconds), 0)",
+}
+"""What a run's counters are while its own columns are empty: it goes on, or its process was killed."""
+_SUMMARY = f"""
+    SELECT {", ".join(_COLUMNS)}, {", ".join(f"ifnull(r.{name}, b.{name})" for name in _COUNTED)},
+        {", ".join(f"b.{name}" for name in _USAGE)}
+    FROM auto_tag_runs r JOIN (
+        SELECT auto_tag_runs.id AS run, {", ".join(f"{text} AS {name}" for name, text in _COUNTED.items())},
+            {", ".join(f"total({name}) AS {name}" for name in _USAGE)}
+        FROM auto_tag_runs LEFT JOIN auto_tag_batches ON run = auto_tag_runs.id
+        {{which}} GROUP BY auto_tag_runs.id
+    ) b ON b.run = r.id ORDER BY r.id DESC"""
+_LATEST = "ORDER BY id DESC LIMIT 1"
 
 
 def list_runs(connection: sqlite3.Connection, limit: int) -> list[RunSummary]:
     """The latest runs, newest first. Needs the tables."""
-    rows = connection.execute(f"{_SUMMARY} ORDER BY id DESC LIMIT ?", (limit,))
-    return [_summary(row)[0] for row in rows]
+    which = "WHERE auto_tag_runs.id IN (SELECT id FROM auto_tag_runs ORDER BY id DESC LIMIT ?)"
+    return [_summary(row) for row in connection.execute(_SUMMARY.format(which=which), (limit,))]
 
 
-def find_run(connection: sqlite3.Connection, run_id: str | None) -> tuple[RunSummary, int] | None:
-    """A run (None: the latest) and its row id; None when there is none. Needs the tables."""
+def summary(connection: sqlite3.Connection, row: int) -> RunSummary:
+    """The run in that row."""
+    found = connection.execute(_SUMMARY.format(which="WHERE auto_tag_runs.id = ?"), (row,)).fetchone()
+    return _summary(found)
+
+
+def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:
+    """A run (None: the latest); None when there is none. Needs the tables."""
+    names = [name for name in BookedRun.__struct_fields__ if name != "row"]
     where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
-    row = connection.execute(f"{_SUMMARY} {where} ORDER BY id DESC LIMIT 1", values).fetchone()
-    return None if row is None else _summary(row)
+    found = connection.execute(
+        f"SELECT id, {', '.join(names)} FROM auto_tag_runs {where} {_LATEST}", values
+    ).fetchone()
+    if found is None:
+        return None
+    return msgspec.convert(dict(zip(("row", *names), found, strict=True)), BookedRun, strict=False)
+
+
+def booked_runs(connection: sqlite3.Connection) -> dict[int, BookedRun]:
+    """All runs that tagged files (no dry runs), by number. Needs the tables."""
+    rows = connection.execute("SELECT run_id FROM auto_tag_runs WHERE NOT dry_run ORDER BY id")
+    found = (find_run(connection, run_id) for (run_id,) in rows.fetchall())
+    return {run.row: run for run in found if run is not None}
+
+
+def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabulary:
+    """The tags behind a fingerprint; none if it is unknown."""
+    found = connection.execute(
+        "SELECT tags FROM auto_tag_vocabularies WHERE fingerprint = ?", (fingerprint,)
+    ).fetchone()
+    return Vocabulary(msgspec.json.decode(found[0], type=list[VocabularyTag]) if found else ())
+
+
+def spent(connection: sqlite3.Connection) -> tuple[Usage, int]:
+    """What all runs have spent, and on how many files."""
+    files = connection.execute("SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches").fetchone()[0]
+    return spent_since(connection, ""), int(files)
+
+
+def batches(connection: sqlite3.Connection, row: int) -> list[BatchRow]:
+    """A run's finished batches in the order in which they finished."""
+    own = ("batch", "elapsed_seconds", "seconds", "tagged", "failed", "skipped")
+    rows = connection.execute(
+        f"""SELECT {", ".join((*own, *_USAGE))} FROM auto_tag_batches
+            WHERE run = ? AND batch != ? ORDER BY elapsed_seconds, batch""",
+        (row, NO_BATCH),
+    )
+    return [BatchRow(**dict(zip(own, values, strict=False)), usage=Usage(*values[len(own) :])) for values in rows]
+
+
+def sources(connection: sqlite3.Connection, row: int) -> Sources:
+    """How the tags in a run's answers came out."""
+    sums = ", ".join(f"ifnull(sum({name}), 0)" for name in _SOURCES)
+    return Sources(*connection.execute(f"SELECT {sums} FROM auto_tag_batches WHERE run = ?", (row,)).fetchone())
+
+
+def spent_since(connection: sqlite3.Connection, moment: str) -> Usage:
+    """What all runs have spent since then (RFC 3339 UTC). Needs the tables."""
+    sums = ", ".join(f"ifnull(sum({name}), 0)" for name in _USAGE)
+    return Usage(
+        *connection.execute(f"SELECT {sums} FROM auto_tag_batches WHERE ended_at >= ?", (moment,)).fetchone()
+    )
 
 
 def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
@@ -184,18 +230,27 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
     return [FileFailure(file_id, path, Reason(reason), message) for file_id, path, reason, message in rows]
 
 
+def failed_before(connection: sqlite3.Connection, reasons: Iterable[Reason]) -> set[int]:
+    """Files that any run failed to tag for one of these reasons. Needs the tables."""
+    names = sorted(reasons)
+    marks = ", ".join("?" * len(names))
+    rows = connection.execute(f"SELECT file_id FROM auto_tag_failures WHERE reason IN ({marks})", names)
+    return {file_id for (file_id,) in rows}
+
+
 def running_run(connection: sqlite3.Connection) -> str | None:
     """The run_id of the run that is marked as running. Needs the tables."""
     row = connection.execute(
-        "SELECT run_id FROM auto_tag_runs WHERE status = ? ORDER BY id DESC LIMIT 1", (RunStatus.RUNNING,)
+        f"SELECT run_id FROM auto_tag_runs WHERE status = ? {_LATEST}", (RunStatus.RUNNING,)
     ).fetchone()
     return None if row is None else str(row[0])
 
 
-def _summary(row: Sequence[Any]) -> tuple[RunSummary, int]:
-    row_id, *values = row
-    columns = dict(zip((*_COLUMNS, *_USAGE), values, strict=True))
-    closed = sum(int(columns[name]) for name in ("processed_files", "failed_files", "skipped_files"))
-    columns["remaining_files"] = int(columns["total_files"]) - closed
+def _summary(row: Sequence[Any]) -> RunSummary:
+    columns = dict(zip((*_COLUMNS, *_COUNTED, *_USAGE), row, strict=True))
+    for name in (*COUNTERS[:-1], *_USAGE):
+        columns[name] = int(columns[name])
+    closed = sum(columns[name] for name in COUNTERS[:3])
+    columns["remaining_files"] = columns["total_files"] - closed
     columns["usage"] = {name: columns.pop(name) for name in _USAGE}
-    return msgspec.convert(columns, RunSummary, strict=False), int(row_id)
+    return msgspec.convert(columns, RunSummary, strict=False)

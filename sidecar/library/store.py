@@ -29,6 +29,10 @@ T = TypeVar("T")
 _Identity = tuple[int, int]
 
 
+def _nothing() -> None:
+    pass
+
+
 class Library:
     """The database at one path. Made by `open_library`."""
 
@@ -52,13 +56,26 @@ class Library:
             self._read, path, query, limiter=self._limiter, abandon_on_cancel=True
         )
 
-    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+    @property
+    def generation(self) -> int:
+        """Rises whenever a transaction finds that another process has changed the database.
+
+        What was read after the one value was seen is still so in a transaction that has the same.
+        """
+        return self._writer.generation if self._writer is not None else 0
+
+    async def write(
+        self,
+        run: Callable[[Transaction], T],
+        patience_seconds: float = PATIENCE_SECONDS,
+        prepare: Callable[[], None] = _nothing,
+    ) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         path = await self._open(READ_PATIENCE_SECONDS)
         if self._writer is None:
             self._writer = Writer(path, self._generations)
             self._nursery.start_soon(self._writer.run)
-        return await self._writer.write(run, patience_seconds)
+        return await self._writer.write(run, patience_seconds, prepare)
 
     async def status(self) -> DatabaseStatus:
         """Whether the library can be tagged, and what to do if not. Answers within a moment."""

@@ -37,6 +37,10 @@ _ROWS_A_CHECKPOINT = 3000
 T = TypeVar("T")
 
 
+def _nothing() -> None:
+    pass
+
+
 class Transaction(Struct, frozen=True):
     """What a job works with. `generation` rises whenever another process has changed the database."""
 
@@ -48,8 +52,11 @@ class Transaction(Struct, frozen=True):
 class _Job:
     """One write on its way: pending, then either claimed by the thread or abandoned by its task."""
 
-    def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float) -> None:
+    def __init__(
+        self, run: Callable[[Transaction], Any], patience_seconds: float, prepare: Callable[[], None]
+    ) -> None:
         self.run = run
+        self.prepare = prepare
         self.patience_seconds = patience_seconds
         self.abandoned = threading.Event()
         self._token = trio.lowlevel.current_trio_token()
@@ -78,7 +85,10 @@ class _Job:
 
 
 class Writer:
-    """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery."""
+    """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery.
+
+    `generation` is the latest transaction's.
+    """
 
     def __init__(self, path: Path, generations: Iterator[int]) -> None:
         self._path = path
@@ -86,7 +96,7 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
         self._data_version: int | None = None
-        self._generation = 0
+        self.generation = 0
         self._checkpointed_rows = 0
         self.ended = trio.Event()
 
@@ -101,10 +111,18 @@ class Writer:
         """No more jobs; those that wait are still dealt with (their tasks are gone, or want them)."""
         self._jobs.put(None)
 
-    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
-        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises."""
+    async def write(
+        self,
+        run: Callable[[Transaction], T],
+        patience_seconds: float = PATIENCE_SECONDS,
+        prepare: Callable[[], None] = _nothing,
+    ) -> T:
+        """Runs `run` in a transaction of its own, `prepare` in the thread before the lock is taken.
+
+        Raises LibraryError, and whatever the two raise.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(run, patience_seconds)
+        job = _Job(run, patience_seconds, prepare)
         self._jobs.put(job)
         result: T = await trio.lowlevel.wait_task_rescheduled(job.abort)
         return result
@@ -114,6 +132,11 @@ class Writer:
         shape: Shape | None = None
         try:
             while (job := self._jobs.get()) is not None:
+                prepared = outcome.capture(job.prepare)
+                if isinstance(prepared, outcome.Error):
+                    if job.claim():
+                        job.post(prepared)
+                    continue
                 try:
                     if connection is None or shape is None:
                         connection, shape = self._open()
@@ -167,7 +190,7 @@ class Writer:
         began = time.monotonic()
         try:
             self._look_for_foreign_changes(connection)
-            result = outcome.capture(job.run, Transaction(connection, shape, self._generation))
+            result = outcome.capture(job.run, Transaction(connection, shape, self.generation))
             if isinstance(result, outcome.Value):
                 self._patiently(connection, "COMMIT", job)
         except sqlite3.Error as error:
@@ -191,7 +214,7 @@ class Writer:
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._data_version:
             self._data_version = version
-            self._generation = next(self._generations)
+            self.generation = next(self._generations)
 
     def _named(self, error: BaseException) -> BaseException:
         if isinstance(error, sqlite3.Error):

@@ -21,7 +21,23 @@ _REASONS = {
     Reason.CHANGED: "changed by someone else meanwhile",
     Reason.DELETED: "deleted meanwhile",
 }
-SKIPS = frozenset({Reason.CHANGED, Reason.DELETED})
+
+
+class BatchOutcome(Struct, frozen=True):
+    """What became of a batch's files: so many tagged (or proposed), each of the others with a reason."""
+
+    tagged: int
+    failures: list[FileFailure]
+
+    @property
+    def skipped(self) -> int:
+        """Files that someone else was at."""
+        return sum(failure.reason.is_skip for failure in self.failures)
+
+    @property
+    def failed(self) -> int:
+        """Files that were neither tagged nor skipped."""
+        return len(self.failures) - self.skipped
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -40,17 +56,16 @@ class Tally(Struct, frozen=True, kw_only=True):
         """Files that are neither tagged nor failed nor skipped."""
         return self.total_files - self.processed_files - self.failed_files - self.skipped_files
 
-    def with_batch(self, tagged: int, failures: list[FileFailure]) -> "Tally":
+    def with_batch(self, outcome: BatchOutcome) -> "Tally":
         """The tally after one more finished batch."""
         reasons = dict(self.reasons)
-        for failure in failures:
+        for failure in outcome.failures:
             reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
-        skipped = sum(failure.reason in SKIPS for failure in failures)
         return msgspec.structs.replace(
             self,
-            processed_files=self.processed_files + tagged,
-            failed_files=self.failed_files + len(failures) - skipped,
-            skipped_files=self.skipped_files + skipped,
+            processed_files=self.processed_files + outcome.tagged,
+            failed_files=self.failed_files + outcome.failed,
+            skipped_files=self.skipped_files + outcome.skipped,
             current_batch=self.current_batch + 1,
             reasons=reasons,
         )
@@ -86,12 +101,17 @@ def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, wa
     )
 
 
-def completion_message(tally: Tally, status: RunStatus, why: str) -> str:
+def completion_message(tally: Tally, status: RunStatus, why: str, *, dry_run: bool = False) -> str:
     """One sentence or two for the person: how many were tagged, what failed and why, what to do.
 
     `why` is the sentence that ended the run early, empty otherwise.
     """
-    parts = [f"{_files(tally.processed_files)} tagged"]
+    message = _message(tally, status, why, "given proposals" if dry_run else "tagged")
+    return f"{message} Nothing has been written: look at the proposals and apply them." if dry_run else message
+
+
+def _message(tally: Tally, status: RunStatus, why: str, done: str) -> str:
+    parts = [f"{_files(tally.processed_files)} {done}"]
     if tally.failed_files:
         parts.append(f"{tally.failed_files} failed ({_because(tally, skips=False)})")
     if tally.skipped_files:
@@ -119,7 +139,7 @@ def _status(tally: Tally, waiting: Waiting | None) -> str:
 
 
 def _because(tally: Tally, *, skips: bool) -> str:
-    counted = [(n, reason) for reason, n in tally.reasons.items() if (reason in SKIPS) == skips]
+    counted = [(n, reason) for reason, n in tally.reasons.items() if reason.is_skip == skips]
     counted.sort(key=lambda pair: (-pair[0], pair[1]))
     if len(counted) == 1:
         return _REASONS[counted[0][1]]

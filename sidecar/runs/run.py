@@ -11,7 +11,7 @@ the library.
 """
 
 import logging
-from array import array
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ from sidecar.contract import (
     Reason,
     RunStatus,
     RunSummary,
+    Usage,
 )
 from sidecar.gemini.calls import Calls, Meter
 from sidecar.gemini.client import ApiVersion, open_client
@@ -38,12 +39,17 @@ from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import End, Limits, Tries, verdict
 from sidecar.library import queries
 from sidecar.library.changes import Stamp
+from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
-from sidecar.runs.batch import Asked, Batch, Failed, Prompt
+from sidecar.runs.batch import EXCLUDED, GONE, Asked, Batch, Failed, Prompt
+from sidecar.runs.budget import Allowance
 from sidecar.runs.knowledge import Knowledge
-from sidecar.runs.progress import Tally, Waiting, completion_message, progress
+from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
+from sidecar.runs.selection import Selection
+from sidecar.runs.writing import Writing
 from sidecar.settings import Settings
+from sidecar.tagging.records import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +63,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     run_id: str
     row: int
-    ids: "array[int]"
-    batch_size: int
+    selection: Selection
     max_parallel: int
     mode: Mode
+    dry_run: bool
     prompt: Prompt
     settings: Settings
     started_at: str
-
-    @property
-    def total_batches(self) -> int:
-        """Batches needed for all ids."""
-        return -(-len(self.ids) // self.batch_size)
 
     @property
     def limits(self) -> Limits:
@@ -81,6 +82,18 @@ class Plan(Struct, frozen=True, kw_only=True):
             settings.outage_max_seconds,
         )
 
+    def stamp(self, now: datetime) -> Stamp:
+        """Who writes, at that moment."""
+        return Stamp(
+            self.run_id,
+            self.row,
+            self.settings.model,
+            self.mode,
+            __version__,
+            rfc3339(now),
+            f"{now:%Y-%m-%d %H:%M:%S}",
+        )
+
 
 class Run:
     """A run under way. `work` does it all; the rest may be called at any time from the trio thread."""
@@ -88,19 +101,22 @@ class Run:
     def __init__(
         self,
         plan: Plan,
+        allowance: Allowance,
         library: Library,
         knowledge: Knowledge,
         version: ApiVersion,
         emit: Callable[[Event], None],
     ) -> None:
         self.plan = plan
-        self.tally = Tally(total_files=len(plan.ids), total_batches=plan.total_batches)
+        self.tally = Tally(total_files=plan.selection.total_files, total_batches=plan.selection.total_batches)
         self.unsaved_failures: list[FileFailure] = []
+        self._allowance = allowance
         self._library = library
         self._knowledge = knowledge
         self._version = version
         self._emit = emit
         self._meter = Meter()
+        self._saved = Meter()
         self._began_at = trio.current_time()
         self._pace = Pace(plan.max_parallel, plan.limits)
         self._waiting_until = self._began_at
@@ -108,6 +124,8 @@ class Run:
         self._end: End | None = None
         self._locked_in_a_row = 0
         self._asking: trio.CancelScope | None = None
+        self._asking_batches = 0
+        self._batch_asked = trio.Event()
         # One batch more than may be asked for is read ahead; as many again may wait for the writer.
         self._asking_places = trio.Semaphore(plan.max_parallel + 1)
         self._open_places = trio.Semaphore(2 * plan.max_parallel + 1)
@@ -144,9 +162,9 @@ class Run:
         return RunSummary(
             run_id=plan.run_id,
             status=status,
-            message=completion_message(tally, status, why),
+            message=completion_message(tally, status, why, dry_run=plan.dry_run),
             mode=plan.mode,
-            dry_run=False,
+            dry_run=plan.dry_run,
             model=plan.settings.model,
             started_at=plan.started_at,
             ended_at=rfc3339(datetime.now(UTC)),
@@ -161,88 +179,111 @@ class Run:
             usage=self._meter.usage,
         )
 
+    @property
+    def unsaved_usage(self) -> Usage:
+        """What was spent on requests whose batch has no row: cut off, or its transaction failed."""
+        names = Usage.__struct_fields__
+        return Usage(*(getattr(self._meter.usage, name) - getattr(self._saved.usage, name) for name in names))
+
     def fail(self, message: str) -> None:
         """Ends the run as failed, for an error outside of any batch."""
         self._finish_early(_failed(message))
 
     async def _feed(self, asking: trio.Nursery, writing: trio.Nursery, calls: Calls) -> None:
         """Reads the batches in order, each when a place is free for it."""
-        plan = self.plan
-        for number, start in enumerate(range(0, len(plan.ids), plan.batch_size), 1):
+        for number, ids in enumerate(self.plan.selection.batches(), 1):
             await self._asking_places.acquire()
             await self._open_places.acquire()
-            ids = list(plan.ids[start : start + plan.batch_size])
+            if not await self._affordable():
+                return
+            # Before the read: what is true in that generation may be relied on until the next.
+            generation = self._library.generation
             try:
-                files = await self._library.read(partial(queries.snapshots, ids=ids))
+                files, failed = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
                 self._finish_early(_failed(error.sentence))
                 return
-            batch = Batch(number, ids, files, self._meter)
+            self._asking_batches += 1
+            batch = Batch(number, files, failed, generation, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
+
+    async def _affordable(self) -> bool:
+        """Whether the budget covers one more batch; waits for those under way where they decide."""
+        while True:
+            spent, day = self._meter.usage, f"{datetime.now(UTC):%Y-%m-%d}"
+            if self._allowance.covers(spent, self._asking_batches, day):
+                return True
+            if not self._asking_batches:
+                self._finish_early(End(RunStatus.QUOTA_EXHAUSTED, self._allowance.sentence))
+                return False
+            self._batch_asked = trio.Event()
+            await self._batch_asked.wait()
 
     async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
         try:
             asked = await batch.ask(calls, self.plan.prompt, self._knowledge)
         except Exception:
             log.exception("batch failed while asking")
-            failed = {s.file.id: Failed(Reason.BAD_RESPONSE, INTERNAL) for s in batch.files}
-            asked = Asked({}, failed)
+            asked = batch.without_answer(Failed(Reason.BAD_RESPONSE, INTERNAL))
         finally:
+            self._asking_batches -= 1
             self._asking_places.release()
+            self._batch_asked.set()
         if isinstance(asked, End):
             self._finish_early(asked)
         else:
             writing.start_soon(self._write, batch, asked)
 
     async def _write(self, batch: Batch, asked: Asked) -> None:
-        plan, now = self.plan, datetime.now(UTC)
-        stamp = Stamp(
-            plan.run_id,
-            plan.row,
-            plan.settings.model,
-            plan.mode,
-            __version__,
-            rfc3339(now),
-            f"{now:%Y-%m-%d %H:%M:%S}",
+        now = trio.current_time()
+        job = Writing(
+            batch,
+            asked,
+            self._knowledge,
+            self.plan.stamp(datetime.now(UTC)),
+            dry_run=self.plan.dry_run,
+            elapsed_seconds=round(now - self._began_at, 3),
+            seconds=round(now - batch.began_at, 3),
         )
-        elapsed = round(trio.current_time() - self._began_at, 3)
         try:
-            written = await batch.write(self._library, self._knowledge, asked, stamp, elapsed)
+            written = await self._library.write(job, prepare=job.prepare)
         except LibraryError as error:
-            self._lose(batch, asked, error)
+            self._lose(batch, job, error)
         except Exception:
             log.exception("batch failed while being written")
-            self._lose(batch, asked, LibraryError(Fault.REFUSED, INTERNAL))
+            self._lose(batch, job, LibraryError(Fault.REFUSED, INTERNAL))
         else:
             self._locked_in_a_row = 0
-            self._report(batch, written.tagged, written.failures)
+            self._saved.add(batch.meter.usage)
+            self._knowledge.mappings.saved(written.mappings)
+            self._knowledge.adopt(written.tables)
+            self._report(batch, written.outcome)
         finally:
             self._open_places.release()
 
-    def _lose(self, batch: Batch, asked: Asked, error: LibraryError) -> None:
+    def _lose(self, batch: Batch, job: Writing, error: LibraryError) -> None:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
-        failures = batch.unsaved(asked, error)
-        self.unsaved_failures.extend(failures)
+        outcome = job.lost(error)
+        self.unsaved_failures.extend(outcome.failures)
         self._locked_in_a_row += 1
         if error.ends_run or self._locked_in_a_row >= LOCKED_BATCHES:
             self._finish_early(_failed(error.sentence))
-        self._report(batch, 0, failures)
+        self._report(batch, outcome)
 
-    def _report(self, batch: Batch, tagged: int, failures: Sequence[FileFailure]) -> None:
+    def _report(self, batch: Batch, outcome: BatchOutcome) -> None:
         """Counts a finished batch and says so. Without a checkpoint: after a commit nothing is cut off."""
-        before = self.tally
-        self.tally = before.with_batch(tagged, list(failures))
+        self.tally = self.tally.with_batch(outcome)
         self._emit(
             BatchReport(
                 run_id=self.plan.run_id,
                 batch=batch.number,
-                ok=self.tally.failed_files == before.failed_files,
-                tagged=tagged,
-                failed=self.tally.failed_files - before.failed_files,
-                skipped=self.tally.skipped_files - before.skipped_files,
+                ok=outcome.failed == 0,
+                tagged=outcome.tagged,
+                failed=outcome.failed,
+                skipped=outcome.skipped,
                 attempts=batch.meter.usage.requests,
                 seconds=round(trio.current_time() - batch.began_at, 3),
-                failures=list(failures),
+                failures=outcome.failures,
             )
         )
         self._emit(self.latest)
@@ -264,6 +305,17 @@ class Run:
             self._in_outage = outage
             self._emit(self.latest)
         self._waiting_until = max(self._waiting_until, now + self._pace.wait_seconds(now))
+
+
+def _read(
+    connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]
+) -> tuple[list[Snapshot], dict[int, Failed]]:
+    """The files as they are now, and why others of `ids` are not to be asked for."""
+    allowed = queries.without_excluded(connection, ids).tolist()
+    files = queries.snapshots(connection, shape, allowed)
+    gone = {*allowed} - {snapshot.file.id for snapshot in files}
+    excluded = {*ids} - {*allowed}
+    return files, dict.fromkeys(gone, GONE) | dict.fromkeys(excluded, EXCLUDED)
 
 
 def completion(summary: RunSummary) -> Completion:

@@ -1,4 +1,4 @@
-"""All runs of a process, one at a time: start, cancel, look up. Owns the run lock and what is known of tags.
+"""All runs of a process, one at a time: start, retry, cancel, look up. Owns the run lock.
 
 The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of
 which `tagging-complete` is the last, then the answer to the `cancel` that caused it. When
@@ -8,8 +8,8 @@ which `tagging-complete` is the last, then the answer to the `cancel` that cause
 import logging
 import sqlite3
 import uuid
-from array import array
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
@@ -17,31 +17,36 @@ import trio
 
 from sidecar.contract import (
     AutoTagParams,
+    Budget,
+    BudgetPeriod,
     Cancelled,
     Code,
     Event,
-    FileFailure,
-    Progress,
+    RetryParams,
     RpcError,
     RunDetails,
-    RunStatus,
     RunSummary,
     Started,
-    invalid_params,
+    Usage,
 )
 from sidecar.gemini.client import ApiVersion
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
+from sidecar.library.own_tables import create_tables, has_own_tables
 from sidecar.library.run_rows import NewRun
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
-from sidecar.runs.batch import Prompt
+from sidecar.runs.archive import Archive, ended_progress, no_such_run
+from sidecar.runs.batch import prompt_for
+from sidecar.runs.budget import Allowance
+from sidecar.runs.choice import chosen
 from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.run import Plan, Run, completion, rfc3339
+from sidecar.runs.selection import Selection
 from sidecar.settings import Settings
-from sidecar.tagging.prompts import RULES_FINGERPRINT, system_instruction
+from sidecar.tagging.prompts import RULES_FINGERPRINT, estimated_tokens
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +54,13 @@ LAST_WRITE_PATIENCE_SECONDS = 0.5
 """For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
 HOLDER_PATIENCE_SECONDS = 1.0
 PROBES = 3
-KEPT_SUMMARIES = 32
-MOST_NAMED_IDS = 20
 
 
 class ActiveRun:
     """A run and where it stands between the lock's taking and its last notification."""
 
-    def __init__(self, run: Run, lock: RunLock) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.lock = lock
         self.scope = trio.CancelScope()
         self.released = trio.Event()
         self.stopped = trio.Event()
@@ -74,14 +76,16 @@ class Runs:
     """One for each process. Every method is called from the trio thread."""
 
     def __init__(self, library: Library, emit: Callable[[Event], None], nursery: trio.Nursery) -> None:
+        self.knowledge = Knowledge()
+        self.archive = Archive(library)
+        self.version = ApiVersion()
+        self.budget = Budget(None, None, BudgetPeriod.RUN)
         self._library = library
         self._emit = emit
         self._nursery = nursery
-        self._knowledge = Knowledge()
-        self._version = ApiVersion()
         self._starting = trio.Lock()
+        self._lock: RunLock | None = None
         self._active: ActiveRun | None = None
-        self._ended: dict[str, tuple[RunSummary, list[FileFailure]]] = {}
 
     @property
     def active_run_id(self) -> str | None:
@@ -90,29 +94,42 @@ class Runs:
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
-        if params.dry_run:
-            raise invalid_params("`dry_run` is not offered by this version yet.")
         async with self._starting:
-            if self._active is not None:
-                raise _run_active(self._active.run.plan.run_id)
-            ids = await self._ids(params.file_ids)
-            if not ids:
+            self._refuse_second()
+            batch_size = params.batch_size or settings.batch_size
+            selection = await chosen(self._library, params.file_ids, batch_size)
+            if not selection.total_files:
                 return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
             if not settings.api_key:
                 raise RpcError(
                     Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
                 )
-            lock = await self._take_lock()
+            await self._take_lock()
             try:
-                plan = await self._plan(params, settings, ids)
+                self._active = active = ActiveRun(await self._booked(params, settings, selection))
             except BaseException:
-                lock.release()
+                self._release_lock()
                 raise
-            run = Run(plan, self._library, self._knowledge, self._version, self._emit)
-            self._active = active = ActiveRun(run, lock)
             self._nursery.start_soon(self._live, active)
-        started = Started(plan.run_id, "started", "Auto-tagging started", len(ids), plan.total_batches)
+        started = Started(
+            active.run.plan.run_id,
+            "started",
+            "Auto-tagging started",
+            selection.total_files,
+            selection.total_batches,
+        )
         return started, active
+
+    async def retry(self, params: RetryParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
+        """Starts a run over what failed in an earlier one, in its mode. Raises RpcError, LibraryError."""
+        booked = await self.archive.booked(params.run_id)
+        failed = [
+            failure.file_id
+            for failure in await self.archive.failures(booked.run_id)
+            if (not failure.reason.is_skip if params.reasons is None else failure.reason in params.reasons)
+        ]
+        again = await self._library.read(lambda c, _: queries.still_untagged(c, failed))
+        return await self.start(AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run), settings)
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32002."""
@@ -125,15 +142,15 @@ class Runs:
                 await active.announced.wait()
             summary = active.summary
         elif run_id is None:
-            summary = next((summary for summary, _ in reversed(self._ended.values())), None)
+            summary = self.archive.last_ended
         else:
-            summary = await self._summary(run_id)
+            summary = await self.archive.summary(run_id)
         if summary is None:
-            raise _no_such_run(run_id)
+            raise no_such_run(run_id)
         names = [name for name in Cancelled.__struct_fields__ if name != "cancelled"]
         stopped = active is not None and active.summary is summary
         return Cancelled(
-            cancelled=stopped and summary.status is RunStatus.CANCELLED,
+            cancelled=stopped and summary.status == "cancelled",
             **{name: getattr(summary, name) for name in names},
         )
 
@@ -141,20 +158,11 @@ class Runs:
         """The latest progress of a run with its failures. Raises RpcError -32002, LibraryError."""
         active = self._active
         if active is not None and run_id in (None, active.run.plan.run_id):
-            failures = await self._failures(active.run.plan.run_id)
-            return _details(active.run.latest, [*failures, *active.run.unsaved_failures])
-        summary = await self._summary(run_id)
-        if summary is None:
-            raise _no_such_run(run_id)
-        unsaved = self._ended.get(summary.run_id, (summary, []))[1]
-        return _details(_progress(summary), [*await self._failures(summary.run_id), *unsaved])
-
-    async def recent(self, limit: int) -> list[RunSummary]:
-        """The latest runs of this library, newest first. Raises LibraryError."""
-        summaries = await self._library.read(
-            lambda c, _: run_rows.list_runs(c, limit) if queries.has_own_tables(c) else []
-        )
-        return [self._alive(summary) for summary in summaries]
+            run = active.run
+            details = await self.archive.details(run.latest, dry_run=run.plan.dry_run)
+            return msgspec.structs.replace(details, failures=[*details.failures, *run.unsaved_failures])
+        summary = await self.archive.summary(run_id)
+        return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
     async def stop(self) -> None:
         """Cancels the active run, if any, and waits for its end."""
@@ -162,9 +170,25 @@ class Runs:
             self._active.scope.cancel()
             await self._active.stopped.wait()
 
+    @asynccontextmanager
+    async def nobody_tagging(self) -> AsyncIterator[None]:
+        """Keeps runs of all processes out while the block changes what they wrote. Raises RpcError -32001."""
+        async with self._starting:
+            self._refuse_second()
+            await self._take_lock()
+            try:
+                yield
+            finally:
+                self._release_lock()
+
+    async def know(self) -> None:
+        """Brings vocabulary and mappings up to date. Raises LibraryError."""
+        self.knowledge.adopt(await self._library.write(self.knowledge.newer))
+
     async def _live(self, active: ActiveRun) -> None:
         """A run from release to its last notification."""
         run = active.run
+        self.archive.active_run_id = run.plan.run_id
         with active.scope:
             await active.released.wait()
             try:
@@ -174,44 +198,38 @@ class Runs:
                 run.fail("The sidecar met an error of its own; its log says where.")
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
-            await self._book_end(active, active.summary)
-        active.lock.release()
-        self._active = None
-        self._remember(active.summary, run.unsaved_failures)
+            await self._book_end(run, active.summary)
+        self._release_lock()
+        self._active = self.archive.active_run_id = None
+        self.archive.remember(active.summary, run.unsaved_failures)
         active.stopped.set()
         await active.released.wait()
         self._emit(completion(active.summary))
         active.announced.set()
 
-    async def _book_end(self, active: ActiveRun, summary: RunSummary) -> None:
-        row = active.run.plan.row
+    async def _book_end(self, run: Run, summary: RunSummary) -> None:
         try:
             await self._library.write(
-                lambda transaction: run_rows.end_run(transaction.connection, row, summary),
+                lambda transaction: run_rows.end_run(
+                    transaction.connection, run.plan.row, summary, run.unsaved_usage
+                ),
                 LAST_WRITE_PATIENCE_SECONDS,
             )
         except LibraryError as error:
             log.warning("the end of the run could not be saved: %s", error.fault)
 
-    async def _ids(self, file_ids: list[int] | None) -> "array[int]":
-        """What to tag: 8 bytes a file. Raises RpcError -32602 for ids that no file has."""
-        if file_ids is None:
-            return await self._library.read(lambda c, _: queries.untagged_ids(c))
-        ids = array("q", dict.fromkeys(file_ids))
-        unknown = await self._library.read(lambda c, _: queries.unknown_ids(c, ids))
-        if unknown:
-            named = ", ".join(map(str, unknown[:MOST_NAMED_IDS]))
-            more = f" and {len(unknown) - MOST_NAMED_IDS} more" if len(unknown) > MOST_NAMED_IDS else ""
-            raise invalid_params(f"`file_ids`: no file has the id {named}{more}.")
-        return ids
+    def _refuse_second(self) -> None:
+        if self._active is not None:
+            raise _run_active(self._active.run.plan.run_id)
 
-    async def _take_lock(self) -> RunLock:
+    async def _take_lock(self) -> None:
         """The run lock. Raises RpcError -32001 with the holder's run, LibraryError."""
         assert self._library.path is not None
         lock = RunLock(self._library.path)
         for _ in range(PROBES):
             if lock.take():
-                return lock
+                self._lock = lock
+                return
             await trio.sleep(0.01)  # another process may hold it for an instant, to see whether a run is alive
         holder = None
         with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
@@ -220,105 +238,66 @@ class Runs:
                 await trio.sleep(0.02)
         raise _run_active(holder)
 
-    async def _plan(self, params: AutoTagParams, settings: Settings, ids: "array[int]") -> Plan:
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _booked(self, params: AutoTagParams, settings: Settings, selection: Selection) -> Run:
         """Books the run as running and reads what it needs, in one transaction."""
         settings = msgspec.structs.replace(settings, model=params.model or settings.model)
-        batch_size = params.batch_size or settings.batch_size
+        now = datetime.now(UTC)
         new = NewRun(
             run_id=str(uuid.uuid4()),
             mode=params.mode,
+            dry_run=params.dry_run,
             model=settings.model,
             vocabulary="",
             rules=RULES_FINGERPRINT,
-            batch_size=batch_size,
-            max_parallel=params.max_parallel or settings.max_parallel,
-            started_at=rfc3339(datetime.now(UTC)),
-            total_files=len(ids),
-            total_batches=-(-len(ids) // batch_size),
+            batch_size=selection.batch_size,
+            started_at=rfc3339(now),
+            total_files=selection.total_files,
+            total_batches=selection.total_batches,
         )
 
-        def book(transaction: Transaction) -> tuple[int, str, Tables | None]:
-            tables = self._knowledge.newer(transaction)
-            vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
-            if not vocabulary.can_tag:
-                raise LibraryError(Fault.NO_VOCABULARY)
+        def book(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
             connection = transaction.connection
-            run_rows.create_tables(connection)
-            row = run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
-            return row, queries.library_root(connection), tables
+            tables = self.knowledge.newer(transaction)
+            row = book_run(transaction, self.knowledge, tables, new)
+            spent_today = run_rows.spent_since(connection, f"{now:%Y-%m-%d}")
+            return row, queries.library_root(connection), spent_today, tables
 
-        row, root, tables = await self._library.write(book)
-        self._knowledge.adopt(tables)
-        return Plan(
+        row, root, spent_today, tables = await self._library.write(book)
+        self.knowledge.adopt(tables)
+        prompt = prompt_for(settings, self.knowledge.vocabulary, root)
+        plan = Plan(
             run_id=new.run_id,
             row=row,
-            ids=ids,
-            batch_size=batch_size,
-            max_parallel=new.max_parallel,
+            selection=selection,
+            max_parallel=params.max_parallel or settings.max_parallel,
             mode=params.mode,
-            prompt=Prompt(system_instruction(self._knowledge.vocabulary), root),
+            dry_run=params.dry_run,
+            prompt=prompt,
             settings=settings,
             started_at=new.started_at,
         )
+        allowance = Allowance(self.budget, f"{now:%Y-%m-%d}", spent_today, estimated_tokens(prompt.system))
+        return Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
 
-    async def _summary(self, run_id: str | None) -> RunSummary | None:
-        if run_id in self._ended:
-            return self._ended[run_id][0]
-        found = await self._library.read(
-            lambda c, _: run_rows.find_run(c, run_id) if queries.has_own_tables(c) else None
-        )
-        return None if found is None else self._alive(found[0])
 
-    async def _failures(self, run_id: str) -> list[FileFailure]:
-        def query(connection: sqlite3.Connection, _shape: Shape) -> list[FileFailure]:
-            found = run_rows.find_run(connection, run_id)
-            return [] if found is None else run_rows.failures(connection, found[1])
-
-        return await self._library.read(query)
-
-    def _alive(self, summary: RunSummary) -> RunSummary:
-        """A row that says `running`, told apart: ours, another process's, or a dead one's."""
-        if summary.run_id in self._ended:
-            return self._ended[summary.run_id][0]  # its end may not have been saved: a full disk, a foreign lock
-        if summary.status is not RunStatus.RUNNING or summary.run_id == self.active_run_id:
-            return summary
-        assert self._library.path is not None
-        lock = RunLock(self._library.path)
-        try:
-            taken = lock.take()
-        except LibraryError:
-            taken = True  # where nobody can take the lock nobody runs
-        if not taken:
-            return summary
-        lock.release()
-        return msgspec.structs.replace(summary, status=RunStatus.INTERRUPTED)
-
-    def _remember(self, summary: RunSummary, unsaved: list[FileFailure]) -> None:
-        self._ended[summary.run_id] = summary, unsaved
-        while len(self._ended) > KEPT_SUMMARIES:
-            del self._ended[next(iter(self._ended))]
+def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:
+    """Adds a run's row with the vocabulary it works by; its number. Raises LibraryError NO_VOCABULARY."""
+    vocabulary = tables.vocabulary if tables else knowledge.vocabulary
+    if not vocabulary.can_tag:
+        raise LibraryError(Fault.NO_VOCABULARY)
+    connection = transaction.connection
+    create_tables(connection)
+    run_rows.keep_vocabulary(connection, vocabulary)
+    return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
 
 
 def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
-    return run_rows.running_run(connection) if queries.has_own_tables(connection) else None
-
-
-def _progress(summary: RunSummary) -> Progress:
-    """A run that has ended as progress: `status` is its end state."""
-    names = [name for name in Progress.__struct_fields__ if hasattr(summary, name)]
-    shared = {name: getattr(summary, name) for name in names}
-    closed = summary.total_files - summary.remaining_files
-    rate = closed / summary.elapsed_seconds if summary.elapsed_seconds else 0.0
-    return Progress(
-        **{**shared, "status": summary.status.value},
-        eta_seconds=None,
-        files_per_minute=round(rate * 60, 1),
-        waiting_seconds=0.0,
-    )
-
-
-def _details(latest: Progress, failures: list[FileFailure]) -> RunDetails:
-    return RunDetails(**msgspec.structs.asdict(latest), failures=failures)
+    return run_rows.running_run(connection) if has_own_tables(connection) else None
 
 
 def _run_active(run_id: str | None) -> RpcError:
@@ -327,8 +306,3 @@ def _run_active(run_id: str | None) -> RpcError:
         "Tagging is already under way for this library. Wait for its end or cancel it first.",
         {"run_id": run_id},
     )
-
-
-def _no_such_run(run_id: str | None) -> RpcError:
-    text = "There is no run yet." if run_id is None else f"There is no run `{run_id[:80]}` in this library."
-    return RpcError(Code.NO_SUCH_RUN, text)

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import Reason
-from sidecar.tagging.vocabulary import TagType
+from sidecar.contract import Reason, TagType
 
 MAX_TAG_LENGTH = 100
 """Characters. Longer 'tags' are prose: dropped, and not worth a mapping request."""

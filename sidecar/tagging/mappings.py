@@ -4,13 +4,16 @@ Pure. Loaded once a process, shared by all batches; `gemini.mapping` adds what G
 `library` writes what a batch used in that batch's transaction.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from sidecar.contract import Sources, TagType
 from sidecar.tagging.answers import RawTags
+from sidecar.tagging.records import Dropped, Mapped
 from sidecar.tagging.tags import Suggestion
-from sidecar.tagging.vocabulary import TagType, Vocabulary, normalise
+from sidecar.tagging.vocabulary import Vocabulary, normalise
 
 REMOVE = "REMOVE"
 """The shell's word in `valid_tag` for: nothing in the vocabulary fits."""
@@ -92,27 +95,60 @@ class Mappings:
                         found.setdefault(key, raw)
         return found
 
-    def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> tuple[Suggestion, list[Mapping]]:
-        """The valid tags that these stand for, and the mappings used, once for each use."""
+    def remove(self, key: Key) -> None:
+        """Forgets what is known about an unknown tag: the next batch that meets it asks again."""
+        self._by_key.pop(key, None)
+        self._unmappable.discard(key)
+
+    def put(self, entry: Mapping) -> None:
+        """A row that a person has set, in the place of what was known."""
+        self.remove(entry.key)
+        self._by_key[entry.key] = entry
+
+    def behind(self, mapped: Iterable[Mapped]) -> Iterator[Mapping]:
+        """The mappings through which these tags came; new ones where an earlier process had learnt them."""
+        for kind, tag, invalid in ((entry.type, entry.tag, entry.invalid) for entry in mapped):
+            entry = self._by_key.get((kind, normalise(invalid)))
+            if entry is None:
+                yield Mapping(kind, invalid, tag, kind.value, saved=False)
+            elif entry.valid == tag:
+                yield entry
+
+    def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> "Resolved":
+        """The valid tags that these stand for, and how each came about."""
         used: list[Mapping] = []
-        valid: dict[TagType, dict[str, None]] = {kind: {} for kind in TagType}
-        for kind, tag in self._resolved(tags, vocabulary, used):
-            valid[kind].setdefault(tag)
+        dropped: list[Dropped] = []
+        valid: dict[TagType, dict[str, str | None]] = {kind: {} for kind in TagType}
+        counts: Counter[str] = Counter()
+        for kind, raw in tags.pairs():
+            if (tag := vocabulary.find(kind, raw)) is not None:
+                counts["valid" if tag == raw else "normalised"] += 1
+                valid[kind][tag] = None
+                continue
+            entry = self.find((kind, normalise(raw)), vocabulary)
+            if entry is not None:
+                used.append(entry)
+            if entry is None or entry.valid == REMOVE:
+                counts["dropped"] += 1
+                dropped.append(Dropped(kind, raw))
+            else:
+                counts["mapped_by_cache" if entry.saved else "mapped_by_gemini"] += 1
+                valid[kind].setdefault(entry.valid, raw)
         suggestion = Suggestion(
             next(iter(valid[TagType.GENRE]), None),
             tuple(valid[TagType.MOOD]),
             tuple(valid[TagType.OCCASION]),
             tuple(valid[TagType.KEYWORD]),
         )
-        return suggestion, used
+        mapped = tuple(Mapped(kind, tag, raw) for kind in TagType for tag, raw in valid[kind].items() if raw)
+        return Resolved(suggestion, used, mapped, tuple(dropped), Sources(**counts))
 
-    def _resolved(
-        self, tags: RawTags, vocabulary: Vocabulary, used: list[Mapping]
-    ) -> Iterator[tuple[TagType, str]]:
-        for kind, raw in tags.pairs():
-            tag = vocabulary.find(kind, raw)
-            if tag is None and (entry := self.find((kind, normalise(raw)), vocabulary)) is not None:
-                used.append(entry)
-                tag = None if entry.valid == REMOVE else entry.valid
-            if tag is not None:
-                yield kind, tag
+
+class Resolved(Struct, frozen=True):
+    """What became of one file's raw tags. `used` holds each mapping once for each use."""
+
+    suggestion: Suggestion
+    used: list[Mapping]
+    mapped: tuple[Mapped, ...]
+    dropped: tuple[Dropped, ...]
+    sources: Sources

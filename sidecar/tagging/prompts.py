@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from sidecar.contract import TagType
 from sidecar.tagging.paths import relative_path
 from sidecar.tagging.tags import AudioFile
-from sidecar.tagging.vocabulary import TagType, Vocabulary
+from sidecar.tagging.vocabulary import Vocabulary
 
 RULES = """\
 You tag sounds of a soundscape library for tabletop role-playing games. A game master looks for a \
@@ -46,6 +47,14 @@ _HEADINGS = {
     TagType.KEYWORD: "KEYWORDS",
 }
 
+_HINTS = "HOUSE RULES of this library's owner (they never add tags to the lists above)"
+
+OUTPUT_TOKENS_A_FILE = 60
+"""What an answer takes for one file: measured on answers with 2 moods, 2 occasions and 4 keywords."""
+
+FILE_FIELDS = ("path", "title", "artist", "album", "duration")
+"""All that a request may tell of a file."""
+
 _STRINGS: dict[str, Any] = {"type": "ARRAY", "items": {"type": "STRING"}}
 
 TAGGING_SCHEMA: dict[str, Any] = {
@@ -78,8 +87,11 @@ MAPPING_SCHEMA: dict[str, Any] = {
 }
 
 
-def system_instruction(vocabulary: Vocabulary) -> str:
-    """The rules and the whole vocabulary, sorted: the same text for the same vocabulary, always."""
+def system_instruction(vocabulary: Vocabulary, hints: str = "") -> str:
+    """The rules and the whole vocabulary, sorted: the same text for the same vocabulary, always.
+
+    `hints` of the person come last, so that all before them stays the same.
+    """
     parts = [RULES]
     for kind, heading in _HEADINGS.items():
         parts.append(f"\n{heading}\n")
@@ -87,7 +99,14 @@ def system_instruction(vocabulary: Vocabulary) -> str:
             if tag.type is kind:
                 note = " ".join((tag.description or "").split())[:120]
                 parts.append(f"{tag.value} ({note})\n" if note and note != tag.value else f"{tag.value}\n")
+    if hints:
+        parts.append(f"\n{_HINTS}\n{hints}\n")
     return "".join(parts)
+
+
+def estimated_tokens(text: str) -> int:
+    """About how many tokens a text has: one for four bytes, a rule of thumb of Google's for English."""
+    return -(-len(text.encode("utf-8", "replace")) // 4)
 
 
 def tagging_request(files: Sequence[AudioFile], root: str) -> str:

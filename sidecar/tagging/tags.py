@@ -1,14 +1,15 @@
 """What a file's tags are, and what a run may make of them: the rules of `merge` and `replace`.
 
-Tags that a person chose are kept apart from those that an earlier run set by the `Record` which
-every tagging leaves in `auto_tag_history`. Source of the rules: CONTRACT sections 5 and 9.
+Tags that a person chose are kept apart from those that an earlier run set by the record which
+every tagging leaves (see `records`). Source of the rules: CONTRACT sections 5 and 9.
 """
 
-import msgspec
+from collections.abc import Iterator
+
 from msgspec import Struct
 
-from sidecar.contract import Mode
-from sidecar.tagging.vocabulary import TagType, Vocabulary
+from sidecar.contract import Mode, TagType
+from sidecar.tagging.vocabulary import Vocabulary
 
 MOOD_JOIN = "; "
 
@@ -32,13 +33,31 @@ class Tags(Struct, frozen=True):
     occasions: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
 
+    @property
+    def moods(self) -> tuple[str, ...]:
+        """The values in the mood column."""
+        return tuple(part for part in (piece.strip() for piece in (self.mood or "").split(";")) if part)
+
+    def pairs(self) -> Iterator[tuple[TagType, str]]:
+        """Every tag with its type."""
+        if self.genre:
+            yield TagType.GENRE, self.genre
+        for kind, values in (
+            (TagType.MOOD, self.moods),
+            (TagType.OCCASION, self.occasions),
+            (TagType.KEYWORD, self.keywords),
+        ):
+            for value in values:
+                yield kind, value
+
 
 class Before(Tags, frozen=True):
-    """Tags and auto-tag columns as they were before a run wrote: what an undo brings back."""
+    """Tags and the other columns that a run writes, as they were before: what an undo brings back."""
 
     auto_tagged: int | None = None
     auto_tag_date: str | None = None
     auto_tag_version: str | None = None
+    updated_at: str | None = None
 
 
 class Kept(Struct, frozen=True, omit_defaults=True):
@@ -50,33 +69,6 @@ class Kept(Struct, frozen=True, omit_defaults=True):
     keywords: tuple[str, ...] = ()
 
 
-class Record(Struct, frozen=True, kw_only=True):
-    """What one tagging did to one file: the JSON in `auto_tag_history.tags_applied`.
-
-    `applied` is everything the file held afterwards, `person` the part of it that the run left alone.
-    `previous` is the id of the history row that was the file's latest before.
-    """
-
-    run_id: str
-    model: str
-    mode: Mode
-    before: Before
-    applied: Tags
-    person: Kept = Kept()
-    previous: int | None = None
-
-
-_record_decoder = msgspec.json.Decoder(Record)
-
-
-def read_record(text: str | None) -> Record | None:
-    """The record in a history row; None for rows that another program wrote."""
-    try:
-        return _record_decoder.decode(text) if text else None
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return None
-
-
 class Suggestion(Struct, frozen=True):
     """What Gemini proposes for a file, every tag already an active one of its type."""
 
@@ -84,20 +76,6 @@ class Suggestion(Struct, frozen=True):
     moods: tuple[str, ...] = ()
     occasions: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
-
-
-class Snapshot(Struct, frozen=True):
-    """A file as its batch read it. `record` is what our latest tagging of it left, if any."""
-
-    file: AudioFile
-    before: Before
-    record: Record | None = None
-    record_id: int | None = None
-
-    @property
-    def tags(self) -> Tags:
-        """The tags alone, comparable with what the row holds later."""
-        return tags_of(self.before)
 
 
 class Change(Struct, frozen=True):
@@ -112,19 +90,14 @@ def tags_of(before: Before) -> Tags:
     return Tags(before.genre, before.mood, before.occasions, before.keywords)
 
 
-def split_moods(mood: str | None) -> tuple[str, ...]:
-    """The values in a mood column."""
-    return tuple(part for part in (piece.strip() for piece in (mood or "").split(";")) if part)
-
-
 def decide(
-    before: Tags, record: Record | None, suggestion: Suggestion, mode: Mode, vocabulary: Vocabulary
+    before: Tags, earlier: Change | None, suggestion: Suggestion, mode: Mode, vocabulary: Vocabulary
 ) -> Change | None:
     """What the file's tags become; None when it would lack a valid genre, mood, or occasion and keyword.
 
-    Pure. `suggestion` holds active tags of this very `vocabulary` only.
+    Pure. `suggestion` holds active tags of this very `vocabulary` only; `earlier` is what our latest tagging left.
     """
-    kept = _persons(before, record, vocabulary) if mode is Mode.MERGE else Kept()
+    kept = _persons(before, earlier, vocabulary) if mode is Mode.MERGE else Kept()
     mood = _kept_mood(before.mood, vocabulary) if kept.mood else MOOD_JOIN.join(suggestion.moods)
     after = Tags(
         before.genre if kept.genre else suggestion.genre,
@@ -135,16 +108,16 @@ def decide(
     return Change(after, kept) if _is_tagged(after, vocabulary) else None
 
 
-def _persons(before: Tags, record: Record | None, vocabulary: Vocabulary) -> Kept:
+def _persons(before: Tags, earlier: Change | None, vocabulary: Vocabulary) -> Kept:
     """Which of a file's present tags a person chose: all that no earlier run of ours put there."""
-    if record is None:
+    if earlier is None:
         return Kept(
             vocabulary.has(TagType.GENRE, before.genre),
             bool(_kept_mood(before.mood, vocabulary)),
             before.occasions,
             before.keywords,
         )
-    ours, persons = record.applied, record.person
+    ours, persons = earlier.after, earlier.person
     genre_is_ours = not persons.genre and ours.genre == before.genre
     mood_is_ours = not persons.mood and ours.mood == before.mood
     our_occasions = {*ours.occasions} - {*persons.occasions}
@@ -159,7 +132,7 @@ def _persons(before: Tags, record: Record | None, vocabulary: Vocabulary) -> Kep
 
 def _kept_mood(mood: str | None, vocabulary: Vocabulary) -> str:
     """A person's mood column without values that are no moods; untouched to the byte if all are."""
-    values = split_moods(mood)
+    values = Tags(mood=mood).moods
     valid = [value for value in values if vocabulary.has(TagType.MOOD, value)]
     return (mood or "") if len(valid) == len(values) and valid else MOOD_JOIN.join(valid)
 

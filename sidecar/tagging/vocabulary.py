@@ -4,18 +4,10 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from enum import StrEnum
 
 from msgspec import Struct
 
-
-class TagType(StrEnum):
-    """The four kinds of tags, as `rpg_tags.tag_type` and Gemini's answers spell them."""
-
-    GENRE = "genre"
-    MOOD = "mood"
-    OCCASION = "occasion"
-    KEYWORD = "keyword"
+from sidecar.contract import TagType
 
 
 def tag_type(spelling: str) -> TagType | None:

@@ -1,0 +1,46 @@
+"""Error codes, the words that go with them, and the exception that carries one to the wire."""
+
+from enum import IntEnum, StrEnum
+from typing import Any
+
+
+class Code(IntEnum):
+    """Error codes: the JSON-RPC 2.0 ones, then the sidecar's own."""
+
+    PARSE_ERROR = -32700
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INVALID_PARAMS = -32602
+    INTERNAL_ERROR = -32603
+    RUN_ACTIVE = -32001
+    NO_SUCH_RUN = -32002
+    DATABASE_UNAVAILABLE = -32010
+    NO_API_KEY = -32011
+    KEY_REFUSED = -32012
+    REQUEST_REFUSED = -32013
+
+
+class DatabaseKind(StrEnum):
+    """Why the database cannot be used: `data.kind` of error -32010."""
+
+    MISSING = "missing"
+    NOT_A_LIBRARY = "not_a_library"
+    READ_ONLY = "read_only"
+    LOCKED = "locked"
+    CORRUPT = "corrupt"
+    NO_VOCABULARY = "no_vocabulary"
+
+
+class RpcError(Exception):
+    """A call's failure as the shell sees it: a code, a sentence to act on, and data for programs."""
+
+    def __init__(self, code: Code, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+def invalid_params(message: str) -> RpcError:
+    """-32602 with a sentence."""
+    return RpcError(Code.INVALID_PARAMS, message)

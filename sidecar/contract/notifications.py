@@ -1,0 +1,94 @@
+"""What is sent unasked: the three notifications, named as the shell's Tauri events."""
+
+from msgspec import Struct
+
+from sidecar.contract.words import Reason, RunStatus
+
+PROGRESS = "tagging-progress"
+BATCH = "tagging-batch"
+COMPLETE = "tagging-complete"
+
+
+class FileFailure(Struct, frozen=True):
+    """A file that was not tagged, and why, in a word and in a sentence."""
+
+    file_id: int
+    file_path: str
+    reason: Reason
+    message: str
+
+
+class Usage(Struct, frozen=True):
+    """What Gemini was asked and what it counted. `cached_tokens` are part of `prompt_tokens`."""
+
+    requests: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    thoughts_tokens: int = 0
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """`tagging-progress`. `status` is a sentence; `current_batch` counts finished batches."""
+
+    run_id: str
+    total_files: int
+    processed_files: int
+    failed_files: int
+    skipped_files: int
+    remaining_files: int
+    current_batch: int
+    total_batches: int
+    status: str
+    elapsed_seconds: float
+    eta_seconds: float | None
+    files_per_minute: float
+    waiting_seconds: float
+    usage: Usage
+
+
+class BatchReport(Struct, frozen=True, kw_only=True):
+    """`tagging-batch`. `failures` lists failed and skipped files."""
+
+    run_id: str
+    batch: int
+    ok: bool
+    tagged: int
+    failed: int
+    skipped: int
+    attempts: int
+    seconds: float
+    failures: list[FileFailure]
+
+
+class Completion(Struct, frozen=True, kw_only=True):
+    """`tagging-complete`: exactly one a run, its last word."""
+
+    run_id: str
+    success: bool
+    status: RunStatus
+    message: str
+    total_files: int
+    processed_files: int
+    failed_files: int
+    skipped_files: int
+    remaining_files: int
+    current_batch: int
+    total_batches: int
+    elapsed_seconds: float
+    usage: Usage
+
+
+Event = Progress | BatchReport | Completion
+
+
+def event_name(event: Event) -> str:
+    """The notification's method, which is also the Tauri event's name."""
+    match event:
+        case Completion():
+            return COMPLETE
+        case BatchReport():
+            return BATCH
+        case _:
+            return PROGRESS

@@ -1,0 +1,83 @@
+"""Words and bounded values that params, results and notifications share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+PROTOCOL_VERSION = 1
+NAME = "ligeia-sidecar"
+
+FileId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A row id of `audio_files`: what SQLite can hold."""
+Limit = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+BatchSize = Annotated[int, Meta(ge=1, le=500)]
+Parallel = Annotated[int, Meta(ge=1, le=32)]
+ModelId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class Reason(StrEnum):
+    """Why a file was not tagged."""
+
+    MISSING_IN_RESPONSE = "missing_in_response"
+    INVALID_TAGS = "invalid_tags"
+    BLOCKED = "blocked"
+    BAD_RESPONSE = "bad_response"
+    RATE_LIMITED = "rate_limited"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    TIMEOUT = "timeout"
+    REQUEST_REJECTED = "request_rejected"
+    DATABASE_ERROR = "database_error"
+    CHANGED = "changed"
+    DELETED = "deleted"
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether the file was skipped rather than failed: someone else was at it."""
+        return self in (Reason.CHANGED, Reason.DELETED)
+
+
+CONTENT_REASONS = frozenset({Reason.BLOCKED, Reason.BAD_RESPONSE, Reason.REQUEST_REJECTED})
+"""What lies in the file's own texts: later runs batch such files apart (CONTRACT section 8)."""
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. RUNNING and INTERRUPTED are only seen in `get_run` and `list_runs`."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    INTERRUPTED = "interrupted"
+
+
+class Mode(StrEnum):
+    """What a run does with tags that are there already."""
+
+    MERGE = "merge"
+    REPLACE = "replace"
+
+
+class TagType(StrEnum):
+    """The four kinds of tags, as `rpg_tags.tag_type` and Gemini's answers spell them."""
+
+    GENRE = "genre"
+    MOOD = "mood"
+    OCCASION = "occasion"
+    KEYWORD = "keyword"
+
+
+class ServiceTier(StrEnum):
+    """What Gemini is asked to run on: `flex` costs half and may be shed when Gemini is busy."""
+
+    STANDARD = "standard"
+    FLEX = "flex"
+
+
+class BudgetPeriod(StrEnum):
+    """What a budget counts: one run, or one day (UTC) of all runs of the library."""
+
+    RUN = "run"
+    DAY = "day"

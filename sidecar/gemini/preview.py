@@ -1,0 +1,31 @@
+"""The very bytes that requests would have: made by the SDK as for a run, and kept from the network."""
+
+import httpx
+
+from sidecar.gemini.client import ApiVersion, Request, open_client
+from sidecar.settings import Settings
+
+_NO_KEY = "none"
+"""The key travels in a header; without one the SDK makes no request at all."""
+_ANSWER = {"candidates": [{"content": {"parts": [{"text": "[]"}]}, "finishReason": "STOP"}]}
+
+
+class _Keep(httpx.AsyncBaseTransport):
+    """Stands in the place of the network: keeps the body, and answers as if Gemini had nothing to say."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(await request.aread())
+        return httpx.Response(200, json=_ANSWER)
+
+
+async def bodies(requests: list[Request], settings: Settings, version: ApiVersion) -> list[bytes]:
+    """The body of each request. Raises GeminiError SETTING when base URL or key cannot be used at all."""
+    keep = _Keep()
+    with_key = settings.with_key(settings.api_key or _NO_KEY)
+    async with open_client(with_key, lambda: True, keep) as client:
+        for request in requests:
+            await client.generate(request, version.current)
+    return keep.bodies

@@ -1,0 +1,45 @@
+"""The exclusions of a library: read with every query that decides what is tagged."""
+
+import sqlite3
+
+from sidecar.contract import Exclusion
+from sidecar.library.own_tables import has_own_tables
+from sidecar.tagging.exclusions import Exclusions
+
+
+def read_exclusions(connection: sqlite3.Connection) -> Exclusions:
+    """What they cover."""
+    found = list_exclusions(connection)
+    return Exclusions(
+        (entry.glob for entry in found if entry.glob is not None),
+        (entry.file_id for entry in found if entry.file_id is not None),
+    )
+
+
+def list_exclusions(connection: sqlite3.Connection) -> list[Exclusion]:
+    """All, in the order in which they were added."""
+    if not has_own_tables(connection):
+        return []
+    rows = connection.execute("SELECT glob, file_id, created_at FROM auto_tag_exclusions ORDER BY id")
+    return [Exclusion(*row) for row in rows]
+
+
+def add_exclusion(connection: sqlite3.Connection, entry: Exclusion) -> Exclusion:
+    """Adds it, once; the row as it stands. Needs the tables."""
+    connection.execute(
+        "INSERT OR IGNORE INTO auto_tag_exclusions (glob, file_id, created_at) VALUES (?, ?, ?)",
+        (entry.glob, entry.file_id, entry.created_at),
+    )
+    row = connection.execute(
+        "SELECT glob, file_id, created_at FROM auto_tag_exclusions WHERE glob IS ? AND file_id IS ?",
+        (entry.glob, entry.file_id),
+    ).fetchone()
+    return Exclusion(*row)
+
+
+def remove_exclusion(connection: sqlite3.Connection, glob: str | None, file_id: int | None) -> bool:
+    """Whether it was there. Needs the tables."""
+    cursor = connection.execute(
+        "DELETE FROM auto_tag_exclusions WHERE glob IS ? AND file_id IS ?", (glob, file_id)
+    )
+    return cursor.rowcount > 0

@@ -1,0 +1,58 @@
+"""The mapping cache as a settings page sees it: list, set, delete."""
+
+import sqlite3
+from datetime import datetime
+
+from sidecar.contract import TagMapping, TagType
+from sidecar.library.connections import Shape
+from sidecar.tagging.vocabulary import tag_type
+
+
+def list_mappings(connection: sqlite3.Connection) -> list[TagMapping]:
+    """All rows by type and invalid tag."""
+    rows = connection.execute(
+        """SELECT CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), CAST(valid_tag AS TEXT),
+                ifnull(usage_count, 0)
+            FROM tag_mapping_cache ORDER BY tag_type, invalid_tag"""
+    )
+    return [TagMapping(kind, invalid, valid, int(count)) for kind, invalid, valid, count in rows]
+
+
+def find_mapping(connection: sqlite3.Connection, kind: TagType, invalid: str) -> TagMapping | None:
+    """The row of an invalid tag, however it spells the type."""
+    for entry in list_mappings(connection):
+        if entry.invalid_tag == invalid and tag_type(entry.tag_type) is kind:
+            return entry
+    return None
+
+
+def set_mapping(
+    connection: sqlite3.Connection, shape: Shape, kind: TagType, invalid: str, valid: str, now: datetime
+) -> TagMapping:
+    """Changes the row or adds one, with no use counted yet; the row as it stands."""
+    old = find_mapping(connection, kind, invalid)
+    if old is not None:
+        connection.execute(
+            "UPDATE tag_mapping_cache SET valid_tag = ? WHERE invalid_tag = ? AND tag_type = ?",
+            (valid, invalid, old.tag_type),
+        )
+        return TagMapping(old.tag_type, invalid, valid, old.usage_count)
+    dated = shape.has("tag_mapping_cache", "created_at")
+    connection.execute(
+        f"""INSERT INTO tag_mapping_cache
+                (invalid_tag, valid_tag, tag_type, usage_count{", created_at" if dated else ""})
+            VALUES (?, ?, ?, 0{", ?" if dated else ""})""",
+        (invalid, valid, kind, *((f"{now:%Y-%m-%d %H:%M:%S}",) if dated else ())),
+    )
+    return TagMapping(kind, invalid, valid, 0)
+
+
+def delete_mapping(connection: sqlite3.Connection, kind: TagType, invalid: str) -> bool:
+    """Whether there was one."""
+    old = find_mapping(connection, kind, invalid)
+    if old is None:
+        return False
+    connection.execute(
+        "DELETE FROM tag_mapping_cache WHERE invalid_tag = ? AND tag_type = ?", (invalid, old.tag_type)
+    )
+    return True

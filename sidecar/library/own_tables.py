@@ -1,0 +1,112 @@
+"""The sidecar's own tables, all named `auto_tag_…`.
+
+No foreign keys: a shell that deletes files with foreign keys off would leave violations behind.
+"""
+
+import sqlite3
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS auto_tag_runs (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    status TEXT NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    mode TEXT NOT NULL,
+    dry_run INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    vocabulary TEXT NOT NULL,
+    rules TEXT NOT NULL,
+    batch_size INTEGER NOT NULL,
+    started_at TEXT NOT NULL,
+    ended_at TEXT,
+    elapsed_seconds REAL,
+    total_files INTEGER NOT NULL,
+    total_batches INTEGER NOT NULL,
+    processed_files INTEGER,
+    failed_files INTEGER,
+    skipped_files INTEGER,
+    current_batch INTEGER,
+    first_history_id INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS auto_tag_batches (
+    run INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    ended_at TEXT NOT NULL,
+    elapsed_seconds REAL NOT NULL,
+    seconds REAL NOT NULL,
+    tagged INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    retries INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    thoughts_tokens INTEGER NOT NULL,
+    valid INTEGER NOT NULL,
+    normalised INTEGER NOT NULL,
+    mapped_by_cache INTEGER NOT NULL,
+    mapped_by_gemini INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,
+    PRIMARY KEY (run, batch)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS auto_tag_failures (
+    run INTEGER NOT NULL,
+    file_id INTEGER NOT NULL,
+    file_path TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (run, file_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS auto_tag_latest (
+    file_id INTEGER PRIMARY KEY,
+    history_id INTEGER NOT NULL,
+    run INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS auto_tag_removed (
+    run INTEGER NOT NULL,
+    row_id,
+    file_id INTEGER NOT NULL,
+    tag_type,
+    tag_value,
+    created_at
+);
+CREATE INDEX IF NOT EXISTS auto_tag_removed_by_file ON auto_tag_removed (run, file_id);
+CREATE TABLE IF NOT EXISTS auto_tag_proposals (
+    run INTEGER NOT NULL,
+    file_id INTEGER NOT NULL,
+    proposal TEXT NOT NULL,
+    PRIMARY KEY (run, file_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS auto_tag_vocabularies (
+    fingerprint TEXT PRIMARY KEY,
+    tags TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS auto_tag_exclusions (
+    id INTEGER PRIMARY KEY,
+    glob TEXT UNIQUE,
+    file_id INTEGER UNIQUE,
+    created_at TEXT NOT NULL
+);
+"""
+"""
+auto_tag_runs       one row a run; its counters stay NULL until it has ended
+auto_tag_batches    one row a finished batch; batch 0 holds what belongs to none: requests that were cut off
+auto_tag_latest     which history row our latest tagging of a file left; undone taggings are not in it
+auto_tag_removed    the very rows of rpg_tags that a run took away, for its undo
+auto_tag_vocabularies   the active tags as a run knew them, by fingerprint
+"""
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Makes the sidecar's tables where they are missing. Inside the caller's transaction."""
+    for statement in _TABLES.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def has_own_tables(connection: sqlite3.Connection) -> bool:
+    """Whether the sidecar has ever written to this library."""
+    return (
+        connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_exclusions'").fetchone() is not None
+    )

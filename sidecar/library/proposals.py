@@ -1,0 +1,77 @@
+"""What dry runs propose: kept until a person has looked at it, in a table of the sidecar's own."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from sidecar.contract import Proposal
+from sidecar.library.queries import IDS, as_json
+from sidecar.tagging.records import Dropped, Mapped
+from sidecar.tagging.tags import Suggestion, Tags
+
+
+class StoredProposal(Struct, frozen=True, kw_only=True):
+    """All that is needed to write it later by the same rules.
+
+    `before` and `record_id` are what the dry run found, so that a change since then shows;
+    `after` is what a person was shown.
+    """
+
+    file_id: int
+    file_path: str
+    before: Tags
+    record_id: int | None
+    suggestion: Suggestion
+    after: Tags
+    mapped: tuple[Mapped, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(StoredProposal)
+
+
+def insert_proposals(connection: sqlite3.Connection, run: int, proposals: Iterable[StoredProposal]) -> None:
+    """Keeps them with their run."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO auto_tag_proposals (run, file_id, proposal) VALUES (?, ?, ?)",
+        [(run, entry.file_id, _encoder.encode(entry).decode()) for entry in proposals],
+    )
+
+
+def proposed_ids(connection: sqlite3.Connection, run: int) -> list[int]:
+    """The files that a dry run has a proposal for, in ascending order."""
+    rows = connection.execute("SELECT file_id FROM auto_tag_proposals WHERE run = ? ORDER BY file_id", (run,))
+    return [file_id for (file_id,) in rows]
+
+
+def stored_proposals(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> list[StoredProposal]:
+    """The proposals for these files, by file id."""
+    rows = connection.execute(
+        f"SELECT proposal FROM auto_tag_proposals WHERE file_id IN ({IDS}) AND run = ? ORDER BY file_id",
+        (as_json(ids), run),
+    )
+    return [_decoder.decode(text) for (text,) in rows]
+
+
+def all_proposals(connection: sqlite3.Connection, run: int) -> Iterator[StoredProposal]:
+    """All of a run, by file id."""
+    rows = connection.execute("SELECT proposal FROM auto_tag_proposals WHERE run = ? ORDER BY file_id", (run,))
+    return (_decoder.decode(text) for (text,) in rows)
+
+
+def proposals(connection: sqlite3.Connection, run: int) -> list[Proposal]:
+    """All of a run as the shell sees them, by file id."""
+    return [
+        Proposal(
+            entry.file_id,
+            entry.file_path,
+            entry.after.genre,
+            list(entry.after.moods),
+            list(entry.after.occasions),
+            list(entry.after.keywords),
+        )
+        for entry in all_proposals(connection, run)
+    ]

@@ -1,0 +1,255 @@
+"""`rpc.discover`: the METHODS table and the contract's types as an OpenRPC document.
+
+Nothing is listed here that stands elsewhere: params, results and their bounds come from the types that
+decode the calls and encode the answers, sentences from their docstrings. Added here are only the words
+for errors and fields. OpenRPC counts in JSON Schema draft 7 (https://spec.open-rpc.org).
+"""
+
+from functools import cache
+from typing import Any, Final, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from sidecar import __version__
+from sidecar.contract import (
+    BATCH,
+    COMPLETE,
+    NAME,
+    PROGRESS,
+    BatchReport,
+    Code,
+    Completion,
+    DatabaseKind,
+    Event,
+    Progress,
+)
+from sidecar.rpc.methods import METHODS, Method
+
+OPENRPC_VERSION: Final = "1.3.2"
+"""The newest that the published meta-schema knows; from 1.3.0 on a method may have no result."""
+
+Json = dict[str, Any]
+
+
+class DatabaseErrorData(Struct, frozen=True):
+    """Why the database cannot be used, for programs."""
+
+    kind: DatabaseKind
+
+
+class ActiveRunData(Struct, frozen=True):
+    """The run that is under way, in this process or another; null in the moment before it is booked."""
+
+    run_id: str | None
+
+
+class RefusalData(Struct, frozen=True):
+    """Google's word for the refusal, or the HTTP status."""
+
+    status: str
+
+
+ERRORS: Final[dict[Code, tuple[str, type[Struct] | None]]] = {
+    Code.PARSE_ERROR: ("The line is not JSON, or too long.", None),
+    Code.INVALID_REQUEST: ("The JSON is not a JSON-RPC 2.0 request.", None),
+    Code.METHOD_NOT_FOUND: ("There is no such method.", None),
+    Code.INVALID_PARAMS: ("A parameter is unknown, missing, of the wrong type or out of range.", None),
+    Code.INTERNAL_ERROR: ("The sidecar met an error of its own; its log says where.", None),
+    Code.RUN_ACTIVE: ("A run is active.", ActiveRunData),
+    Code.NO_SUCH_RUN: ("There is no such run.", None),
+    Code.DATABASE_UNAVAILABLE: ("The database cannot be used.", DatabaseErrorData),
+    Code.NO_API_KEY: ("No API key is set.", None),
+    Code.KEY_REFUSED: ("The API refused the key.", None),
+    Code.REQUEST_REFUSED: ("Gemini refused the request.", RefusalData),
+}
+"""What each code means, and the type of its `data`. An answer's own message says more."""
+
+EVERYWHERE: Final = (Code.INVALID_PARAMS, Code.INTERNAL_ERROR)
+"""Errors of every method."""
+
+EVENTS: Final[dict[str, type[Event]]] = {PROGRESS: Progress, BATCH: BatchReport, COMPLETE: Completion}
+
+FIELDS: Final = {
+    "accept": "Which files' proposals are written: `all` of them, or these.",
+    "after_id": "Only files with a higher id.",
+    "api_key": "Empty: the key is forgotten.",
+    "attempts": "Requests that the batch took.",
+    "backoff_base_seconds": "The longest first wait after a failure, in seconds; doubled from one to the next.",
+    "backoff_max_seconds": "The longest wait between two attempts, in seconds.",
+    "base_url": "Where requests to Gemini go.",
+    "batch_size": "Files in one request to Gemini.",
+    "bytes": "Size of the request's body in bytes.",
+    "cached": "Price of a million prompt tokens that Gemini has in its cache.",
+    "cached_tokens": "Part of `prompt_tokens`: those that Gemini had in its cache.",
+    "currency": "The currency of all prices and costs.",
+    "current_batch": "How many batches are finished.",
+    "dry_run": "Stores what the run proposes and writes no tag.",
+    "elapsed_seconds": "Seconds since the run began, waits included.",
+    "ended_at": "RFC 3339 in UTC.",
+    "eta_seconds": "Seconds that the remaining files take at the rate so far; null while there is none.",
+    "failed_files": "Files that could not be tagged, each with a reason.",
+    "file_id": "A row id of `audio_files`.",
+    "file_ids": "Row ids of `audio_files`; files that are tagged may be among them.",
+    "files_per_minute": "Files finished per minute since the run began.",
+    "glob": "Files whose path fits it: the path as sent, or the whole path.",
+    "hints": "House words, language: put after the part of the instruction that stays the same.",
+    "input": "Price of a million prompt tokens.",
+    "invalid_tag": "A tag outside the vocabulary.",
+    "limit": "At most so many.",
+    "max_attempts": "How often a request is sent before its files fail.",
+    "max_parallel": "Requests to Gemini that are open at the same time.",
+    "max_requests": "Requests to Gemini that may be sent; null: no bound.",
+    "max_tokens": "Tokens that may be used, of prompts, answers and thoughts together; null: no bound.",
+    "message": "A sentence for the person.",
+    "mode": "`merge` keeps what a person chose, `replace` does not.",
+    "model": "The id of a Gemini model.",
+    "outage_max_seconds": "How long an outage is waited out, in seconds, before the run ends.",
+    "output": "Price of a million tokens of answers.",
+    "output_tokens": "Tokens of the answers.",
+    "path": "As configured.",
+    "per": "What the budget is for: each run, or each day (UTC) of all runs.",
+    "prices": "What tokens cost, per million.",
+    "processed_files": "Files whose tags are committed.",
+    "prompt_tokens": "Tokens of the requests, cached ones included.",
+    "reasons": "Only files that failed for these; null: for any.",
+    "reject": "Files whose proposals are not written.",
+    "remaining_files": "Files that are neither processed nor failed nor skipped.",
+    "request_timeout_seconds": "How long one attempt may take, in seconds, slow answers included.",
+    "requests": "Requests to Gemini.",
+    "retries": "Requests that repeated one; `requests` counts them too.",
+    "run_id": "The name of a run.",
+    "seconds": "From the batch's first request to its commit, in seconds.",
+    "service_tier": "`flex` costs half; where Gemini sheds it, `standard` is used for that request.",
+    "skipped_files": "Files that someone else changed or deleted in the meantime.",
+    "started_at": "RFC 3339 in UTC.",
+    "tag_type": "Genre, mood, occasion or keyword.",
+    "tagged_at": "RFC 3339 in UTC when the sidecar wrote it.",
+    "thoughts_tokens": "Tokens that the model spent on thinking.",
+    "valid_tag": "The tag of the vocabulary that is used instead, or `REMOVE` for none.",
+    "verify": "Tries the key against the API.",
+    "waiting_seconds": "Seconds until Gemini is asked again; 0 when the run is not waiting.",
+}
+"""What a field means wherever it stands, units first. A description in the contract's type goes before."""
+
+
+@cache
+def document() -> Json:
+    """The OpenRPC document, for msgspec to encode. Built at the first call; nobody changes it."""
+    params = [method.params for method in METHODS.values()]
+    results = [result_type(method) for method in METHODS.values()]
+    data = [kind for _, kind in ERRORS.values() if kind is not None]
+    result_schemas, components = _schemas([*results, *params, *EVENTS.values(), *data])
+    spelled_out = {kind.__name__ for kind in params}
+    _, received = _schemas(params)
+    return {
+        "openrpc": OPENRPC_VERSION,
+        "info": {"title": NAME, "version": __version__, "description": _ABOUT},
+        "methods": [
+            _call(name, method, components[method.params.__name__], result)
+            for (name, method), result in zip(METHODS.items(), result_schemas, strict=False)
+        ],
+        "x-notifications": [
+            {"name": name, "summary": _sentence(kind), "schema": _reference(kind)} for name, kind in EVENTS.items()
+        ],
+        "components": {
+            "schemas": {
+                name: _with_descriptions(schema if name in received else _as_written(schema))
+                for name, schema in components.items()
+                if name not in spelled_out
+            },
+            "errors": {code.name: _error(code) for code in Code},
+        },
+    }
+
+
+_ABOUT: Final = (
+    "JSON-RPC 2.0 over stdin and stdout: one line a message, params by name. `x-notifications` lists what the "
+    "sidecar sends unasked, for which OpenRPC has no place."
+)
+_REF: Final = "#/components/schemas/{name}"
+
+
+def _schemas(types: list[Any]) -> tuple[tuple[Json, ...], Json]:
+    return msgspec.json.schema_components(types, ref_template=_REF)
+
+
+def _reference(kind: type[Struct]) -> Json:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
+def result_type(method: Method) -> Any:
+    """What stands in the brackets of the method's `-> Answer[…]`."""
+    (kind,) = get_args(get_type_hints(method.run, include_extras=True)["return"])
+    return kind
+
+
+def _call(name: str, method: Method, params: Json, result: Json) -> Json:
+    fields: Json = params["properties"]
+    return {
+        "name": name,
+        "summary": _sentence(method.run),
+        **({"description": _sentence(method.params)} if fields else {}),
+        "paramStructure": "by-name",
+        "params": [_param(field, schema, field in params["required"]) for field, schema in fields.items()],
+        "result": {"name": "result", "required": True, "schema": result},
+        "errors": [{"$ref": f"#/components/errors/{code.name}"} for code in (*method.errors, *EVERYWHERE)],
+    }
+
+
+def _param(name: str, field: Json, required: bool) -> Json:
+    """A content descriptor. What is optional may be null, which means the default (contract 9)."""
+    schema: Json = {key: value for key, value in field.items() if key not in ("description", "default")}
+    if not required and not _takes_null(schema):
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    if "default" in field:
+        schema["default"] = field["default"]
+    description = field.get("description") or FIELDS.get(name)
+    return {
+        "name": name,
+        **({"description": description} if description else {}),
+        "required": required,
+        "schema": schema,
+    }
+
+
+def _takes_null(schema: Json) -> bool:
+    return {"type": "null"} in schema.get("anyOf", []) or None in schema.get("enum", [])
+
+
+def _error(code: Code) -> Json:
+    message, data = ERRORS[code]
+    return {"code": code.value, "message": message, **({"data": _reference(data)} if data else {})}
+
+
+def _as_written(schema: Json) -> Json:
+    """A struct that is only ever sent: a field with a default is always there, so the default tells nothing."""
+    if "properties" not in schema:
+        return schema
+    fields: Json = schema["properties"]
+    return {
+        **schema,
+        "properties": {
+            name: {key: value for key, value in field.items() if key != "default"}
+            for name, field in fields.items()
+        },
+        "required": [name for name, field in fields.items() if name in schema["required"] or "default" in field],
+    }
+
+
+def _with_descriptions(schema: Json) -> Json:
+    """A copy whose fields say what they mean; a `$ref` stands alone, as draft 7 ignores its neighbours."""
+    if "properties" not in schema:
+        return schema
+    fields = {}
+    for name, field in schema["properties"].items():
+        described = {"description": FIELDS[name], **field} if name in FIELDS else dict(field)
+        if "$ref" in described and len(described) > 1:
+            described["allOf"] = [{"$ref": described.pop("$ref")}]
+        fields[name] = described
+    return {**schema, "properties": fields}
+
+
+def _sentence(documented: Any) -> str:
+    """A docstring as one line."""
+    return " ".join((documented.__doc__ or "").split())

@@ -1,0 +1,107 @@
+"""What a settings page keeps up: the mapping cache and the exclusions."""
+
+from datetime import UTC, datetime
+
+from sidecar.contract import (
+    DeleteMappingParams,
+    Exclusion,
+    ExclusionParams,
+    NoParams,
+    Removed,
+    SetMappingParams,
+    TagMapping,
+    TagType,
+    invalid_params,
+)
+from sidecar.library import exclusions, mapping_rows, queries
+from sidecar.library.own_tables import create_tables, has_own_tables
+from sidecar.library.writer import Transaction
+from sidecar.rpc.methods.app import Answer, App
+from sidecar.runs.run import rfc3339
+from sidecar.tagging.mappings import REMOVE
+from sidecar.tagging.vocabulary import normalise, tag_type
+
+
+async def list_tag_mappings(app: App, _params: NoParams) -> Answer[list[TagMapping]]:
+    """The mapping cache: what stands for tags that are not in the vocabulary."""
+    return Answer(await app.library.read(lambda c, _: mapping_rows.list_mappings(c)))
+
+
+async def set_tag_mapping(app: App, params: SetMappingParams) -> Answer[TagMapping]:
+    """Says what an invalid tag stands for from now on."""
+    kind = _kind(params.tag_type)
+    await app.runs.know()
+    vocabulary = app.runs.knowledge.vocabulary
+    if vocabulary.find(kind, params.invalid_tag) is not None:
+        raise invalid_params(f"`invalid_tag`: this is a {kind} of the vocabulary, so it is never mapped.")
+    valid = REMOVE if params.valid_tag == REMOVE else vocabulary.find(kind, params.valid_tag)
+    if valid is None:
+        raise invalid_params(f"`valid_tag`: the vocabulary has no active {kind} of that name.")
+
+    def write(transaction: Transaction) -> TagMapping:
+        return mapping_rows.set_mapping(
+            transaction.connection, transaction.shape, kind, params.invalid_tag, valid, datetime.now(UTC)
+        )
+
+    entry = await app.library.write(write)
+    await _reload(app, kind, params.invalid_tag)
+    return Answer(entry)
+
+
+async def delete_tag_mapping(app: App, params: DeleteMappingParams) -> Answer[Removed]:
+    """Forgets what an invalid tag stands for: Gemini is asked when it comes up again."""
+    kind = _kind(params.tag_type)
+    removed = await app.library.write(
+        lambda transaction: mapping_rows.delete_mapping(transaction.connection, kind, params.invalid_tag)
+    )
+    await _reload(app, kind, params.invalid_tag)
+    return Answer(Removed(removed))
+
+
+async def list_exclusions(app: App, _params: NoParams) -> Answer[list[Exclusion]]:
+    """The files that no request, estimate or count may hold."""
+    return Answer(await app.library.read(lambda c, _: exclusions.list_exclusions(c)))
+
+
+async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
+    """Keeps files out of tagging: those that a glob covers, or one file."""
+    _refuse_both(params)
+
+    def write(transaction: Transaction) -> Exclusion:
+        connection = transaction.connection
+        if params.file_id is not None and not queries.known_ids(connection, [params.file_id]):
+            raise invalid_params(f"`file_id`: no file has the id {params.file_id}.")
+        create_tables(connection)
+        entry = Exclusion(params.glob, params.file_id, rfc3339(datetime.now(UTC)))
+        return exclusions.add_exclusion(connection, entry)
+
+    return Answer(await app.library.write(write))
+
+
+async def remove_exclusion(app: App, params: ExclusionParams) -> Answer[Removed]:
+    """Lets files be tagged again."""
+    _refuse_both(params)
+
+    def write(transaction: Transaction) -> bool:
+        connection = transaction.connection
+        return has_own_tables(connection) and exclusions.remove_exclusion(connection, params.glob, params.file_id)
+
+    return Answer(Removed(await app.library.write(write)))
+
+
+def _kind(word: str) -> TagType:
+    kind = tag_type(word)
+    assert kind is not None, word
+    return kind
+
+
+def _refuse_both(params: ExclusionParams) -> None:
+    if (params.glob is None) == (params.file_id is None):
+        raise invalid_params("Name one of `glob` and `file_id`.")
+
+
+async def _reload(app: App, kind: TagType, invalid: str) -> None:
+    """What the process knows follows the table; what was learnt and not yet saved stays."""
+    mappings = app.runs.knowledge.mappings
+    mappings.remove((kind, normalise(invalid)))
+    mappings.replace(await app.library.read(lambda c, _: queries.mappings(c)))

@@ -1,0 +1,47 @@
+"""What a run may still spend. Pure: a state machine without clock.
+
+A batch begins only when the budget surely covers it, counting those that are under way; so without
+retries no budget is exceeded, and a run ends at a batch's end (CONTRACT section 8).
+"""
+
+from sidecar.contract import Budget, BudgetPeriod, Usage
+
+
+class Allowance:
+    """A budget and what counts against it besides this run: for a day's budget, what was spent that day."""
+
+    def __init__(self, budget: Budget, day: str, spent_before: Usage, tokens_a_batch: int) -> None:
+        self._budget = budget
+        self._day = day
+        self._requests = spent_before.requests if budget.per is BudgetPeriod.DAY else 0
+        self._tokens = _tokens(spent_before) if budget.per is BudgetPeriod.DAY else 0
+        self._tokens_a_batch = tokens_a_batch
+
+    def covers(self, spent: Usage, under_way: int, day: str) -> bool:
+        """Whether one more batch may begin. `spent` is the run's so far, `under_way` counts its open batches."""
+        if self._budget.per is BudgetPeriod.DAY and day != self._day:
+            # A new day: what this run spent before does not count any more.
+            self._day, self._requests, self._tokens = day, -spent.requests, -_tokens(spent)
+        requests, tokens = self._budget.max_requests, self._budget.max_tokens
+        a_batch = max(self._tokens_a_batch, _tokens(spent) // max(1, spent.requests))
+        return (requests is None or self._requests + spent.requests + under_way < requests) and (
+            tokens is None or self._tokens + _tokens(spent) + under_way * a_batch < tokens
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What ended the run."""
+        budget = self._budget
+        bounds = [
+            f"{bound:,} {unit}"
+            for bound, unit in ((budget.max_requests, "requests"), (budget.max_tokens, "tokens"))
+            if bound is not None
+        ]
+        return (
+            f"The budget of {' and '.join(bounds)} a {budget.per} is used up. Raise it (set_budget) or start "
+            "tagging again later: it goes on where it stopped."
+        )
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.prompt_tokens + usage.output_tokens + usage.thoughts_tokens

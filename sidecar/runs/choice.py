@@ -1,0 +1,43 @@
+"""Which files a call means: all untagged ones or those named, without excluded ones, suspects last."""
+
+import sqlite3
+
+from sidecar.contract import CONTENT_REASONS, invalid_params
+from sidecar.library import queries, run_rows
+from sidecar.library.connections import Shape
+from sidecar.library.own_tables import has_own_tables
+from sidecar.library.store import Library
+from sidecar.runs.selection import Selection, select
+
+MOST_NAMED_IDS = 20
+
+
+async def chosen(library: Library, file_ids: list[int] | None, batch_size: int) -> Selection:
+    """The files in the order in which a run would ask for them.
+
+    Raises RpcError -32602 for ids that no file has, LibraryError.
+    """
+
+    def query(connection: sqlite3.Connection, _shape: Shape) -> Selection:
+        if file_ids is None:
+            ids = queries.untagged_ids(connection)
+        else:
+            _refuse_unknown(connection, file_ids)
+            ids = queries.without_excluded(connection, dict.fromkeys(file_ids))
+        failed = run_rows.failed_before(connection, CONTENT_REASONS) if has_own_tables(connection) else set()
+        return select(ids, failed, batch_size)
+
+    return await library.read(query)
+
+
+def _refuse_unknown(connection: sqlite3.Connection, file_ids: list[int]) -> None:
+    known = queries.known_ids(connection, file_ids)
+    refuse_ids([file_id for file_id in file_ids if file_id not in known], "`file_ids`: no file has the id")
+
+
+def refuse_ids(ids: list[int], complaint: str) -> None:
+    """Raises RpcError -32602 naming the ids, if there are any."""
+    if ids:
+        named = ", ".join(map(str, ids[:MOST_NAMED_IDS]))
+        more = f" and {len(ids) - MOST_NAMED_IDS} more" if len(ids) > MOST_NAMED_IDS else ""
+        raise invalid_params(f"{complaint} {named}{more}.")

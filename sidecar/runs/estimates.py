@@ -1,0 +1,126 @@
+"""What a run would take, and what it would send: told without a request to Gemini."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from sidecar.contract import (
+    Code,
+    CostEstimate,
+    Estimate,
+    EstimateCostParams,
+    EstimateParams,
+    Preview,
+    PreviewedRequest,
+    PreviewParams,
+    RpcError,
+    Usage,
+)
+from sidecar.gemini import preview as gemini_preview
+from sidecar.gemini.client import ApiVersion, Request
+from sidecar.gemini.failures import GeminiError
+from sidecar.library import queries, run_rows
+from sidecar.library.connections import Shape
+from sidecar.library.own_tables import has_own_tables
+from sidecar.library.store import Library
+from sidecar.runs.batch import prompt_for
+from sidecar.runs.choice import chosen
+from sidecar.runs.selection import Selection
+from sidecar.settings import Settings
+from sidecar.tagging import prompts
+from sidecar.tagging.prompts import estimated_tokens
+
+MILLION = 1_000_000
+
+
+async def estimate(library: Library, settings: Settings, params: EstimateParams) -> Estimate:
+    """Raises RpcError -32602 for unknown ids, LibraryError."""
+    return (await _estimated(library, settings, params))[0]
+
+
+async def estimate_cost(library: Library, settings: Settings, params: EstimateCostParams) -> CostEstimate:
+    """The estimate at the shell's prices; the share of cached tokens is that of the runs so far.
+
+    Raises RpcError -32602 for unknown ids, LibraryError.
+    """
+    found, spent = await _estimated(library, settings, EstimateParams(**_shared(params)))
+    prices = params.prices
+    cached = found.prompt_tokens * spent.cached_tokens // spent.prompt_tokens if spent.prompt_tokens else 0
+    cached_price = prices.input if prices.cached is None else prices.cached
+    costs = (
+        (found.prompt_tokens - cached) * prices.input / MILLION,
+        cached * cached_price / MILLION,
+        found.output_tokens * prices.output / MILLION,
+    )
+    return CostEstimate(
+        **msgspec.structs.asdict(found),
+        cached_tokens=cached,
+        currency=prices.currency,
+        input_cost=costs[0],
+        cached_cost=costs[1],
+        output_cost=costs[2],
+        total_cost=sum(costs),
+    )
+
+
+async def preview(library: Library, settings: Settings, version: ApiVersion, params: PreviewParams) -> Preview:
+    """The requests that a run over these files would begin with.
+
+    Raises RpcError -32602 for unknown ids, -32013 when no request can be made with the settings, LibraryError.
+    """
+    selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
+    requests = await library.read(lambda c, shape: list(_requests(c, shape, settings, selection)))
+    try:
+        bodies = await gemini_preview.bodies(requests, settings, version)
+    except GeminiError as error:
+        message = f"With these settings no request can be made: {error.detail}."
+        raise RpcError(Code.REQUEST_REFUSED, message, {"status": error.status or error.kind.value}) from None
+    told: set[str] = set()
+    for request in requests:
+        for file in msgspec.json.decode(request.text)["files"]:
+            told |= file.keys()
+    return Preview(
+        [
+            PreviewedRequest(request.system, request.text, len(body), _prompt_tokens(request))
+            for request, body in zip(requests, bodies, strict=True)
+        ],
+        [name for name in prompts.FILE_FIELDS if name in told],
+    )
+
+
+async def _estimated(library: Library, settings: Settings, params: EstimateParams) -> tuple[Estimate, Usage]:
+    selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
+
+    def query(connection: sqlite3.Connection, shape: Shape) -> tuple[Estimate, Usage]:
+        tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
+        spent, files = run_rows.spent(connection) if has_own_tables(connection) else (Usage(), 0)
+        a_file = spent.output_tokens / files if files and spent.output_tokens else prompts.OUTPUT_TOKENS_A_FILE
+        found = Estimate(
+            selection.total_files,
+            selection.total_batches,
+            selection.total_batches,
+            tokens,
+            round(a_file * selection.total_files),
+        )
+        return found, spent
+
+    return await library.read(query)
+
+
+def _requests(
+    connection: sqlite3.Connection, shape: Shape, settings: Settings, selection: Selection
+) -> Iterator[Request]:
+    """The first request of each batch, as the run makes it."""
+    prompt = prompt_for(settings, queries.vocabulary(connection, shape), queries.library_root(connection))
+    for ids in selection.batches():
+        yield prompt.tagging(queries.audio_files(connection, shape, ids))
+
+
+def _prompt_tokens(request: Request) -> int:
+    return estimated_tokens(request.system) + estimated_tokens(request.text)
+
+
+def _shared(params: EstimateCostParams) -> dict[str, Any]:
+    return {name: getattr(params, name) for name in EstimateParams.__struct_fields__}

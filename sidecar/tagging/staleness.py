@@ -1,0 +1,44 @@
+"""Which taggings a change of vocabulary, rules or model touches. Pure.
+
+A tag that has left the vocabulary touches the files that carry it; one that has come touches those where
+Gemini meant it before (a tag that was mapped or dropped spells it), and those with the genre above it.
+"""
+
+from collections.abc import Iterable
+
+from sidecar.contract import TagType
+from sidecar.tagging.records import Record, ours
+from sidecar.tagging.tags import Tags
+from sidecar.tagging.vocabulary import Vocabulary, normalise
+
+Pair = tuple[TagType, str]
+
+
+def added(old: Vocabulary, new: Vocabulary) -> list[Pair]:
+    """The tags that `new` has and `old` had not, sorted."""
+    return [(tag.type, tag.value) for tag in new.tags if not old.has(tag.type, tag.value)]
+
+
+def retired_from(record: Record, now: Tags, vocabulary: Vocabulary) -> set[Pair]:
+    """The tags that a tagging set, that the file still carries, and that are none any more."""
+    present = {*now.pairs()}
+    return {pair for pair in ours(record) if pair in present and not vocabulary.has(*pair)}
+
+
+class Additions:
+    """The tags that have come since some vocabulary, ready to be matched with taggings."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        self._spellings = {(kind, normalise(value)) for kind, value in pairs}
+        self._genres = {value for kind, value in pairs if kind is TagType.GENRE}
+
+    def touch(self, record: Record) -> bool:
+        """Whether Gemini might well choose one of them for that file."""
+        if not self._spellings:
+            return False
+        meant = [(entry.type, entry.invalid) for entry in record.mapped]
+        meant += [(entry.type, entry.tag) for entry in record.dropped]
+        if any((kind, normalise(raw)) in self._spellings for kind, raw in meant):
+            return True
+        genre = None if record.person.genre else record.applied.genre
+        return genre is not None and any(added.startswith(f"{genre}:") for added in self._genres)
