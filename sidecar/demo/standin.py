@@ -246,11 +246,15 @@ class _Exchange:
         self, stream: trio.SocketStream, http: h11.Connection, received: Received, reply: Reply
     ) -> None:
         """Waits and sends as the reply says; ends without a word where the client has gone."""
+        opened_at = received.at
         if reply.gate is not None:
             await reply.gate.wait()
-        await trio.sleep(self._standin.latency_seconds if reply.delay_seconds is None else reply.delay_seconds)
+            opened_at = trio.current_time()
         body = reply.body if isinstance(reply.body, bytes) else msgspec.json.encode(reply.body)
         head, tail = _wire(http, reply, body)
+        # Counted from the request's arrival: a latency is what the client waits, our own work included.
+        delay = self._standin.latency_seconds if reply.delay_seconds is None else reply.delay_seconds
+        await trio.sleep_until(opened_at + delay)
         with suppress(trio.BrokenResourceError):
             if reply.drop is not None:
                 await _break(stream, reply, head + body[: len(body) // 2] if reply.drop == "mid" else b"")

@@ -8,9 +8,10 @@ import msgspec
 import trio
 
 from sidecar.contract import RunStatus, Usage
-from sidecar.gemini.client import Answer, ApiVersion, GeminiClient, NotSent, Request
+from sidecar.gemini.client import ApiVersion, GeminiClient, Request
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.pace import Pace
+from sidecar.gemini.places import NotSent, Place
 from sidecar.gemini.policy import (
     End,
     GiveUp,
@@ -51,7 +52,8 @@ class Calls:
     """All of one run's requests. Owns the run's CapacityLimiter and Pace.
 
     Guarantees: at most `pace.concurrency` requests are under way; none leaves while a delay that Gemini
-    asked for runs; a limiter token is held only while a request is under way, never while waiting.
+    asked for runs; a place is held from just before a request's first byte to the last of its answer (of
+    a refusal: until it has been judged), never while waiting.
     """
 
     def __init__(
@@ -76,15 +78,16 @@ class Calls:
             await self._way_free()
             if (end := self._outage_over()) is not None:
                 return end
-            async with self._limiter:
-                if self.pace.wait_seconds(trio.current_time()) > 0:
-                    continue
-                outcome = await self._attempt(request, tries, meter, repeated)
+            place = _Place(self._limiter, self.pace, self._version)
+            try:
+                outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
                 if outcome is None:
                     continue
                 repeated = True
-                # Judged before the token is given back: who gets it next sees the new pace.
+                # Judged before the place is given away: who gets it next sees the new pace.
                 result = outcome if isinstance(outcome, Reply) else self._judge(outcome, tries, batch)
+            finally:
+                place.leave()
             if isinstance(result, _Again):
                 tries = result.tries
                 await trio.sleep(result.after_seconds)
@@ -92,25 +95,23 @@ class Calls:
                 return result
 
     async def _attempt(
-        self, request: Request, tries: Tries, meter: Meter, repeated: bool
+        self, request: Request, tries: Tries, meter: Meter, place: "_Place", *, repeated: bool
     ) -> "Reply | _Failed | None":
         """One send; None when the way was closed before the first byte left."""
-        sent_at, version = trio.current_time(), self._version.current
         varied = msgspec.structs.replace(
             request,
             schema=None if tries.plain else request.schema,
             flex=request.flex and not tries.standard,
         )
-        spent = Usage(requests=1, retries=int(repeated))
         try:
-            answer: Answer = await self._client.generate(varied, version)
+            answer = await self._client.generate(varied, place.version, place)
         except NotSent:
-            spent = Usage()
             return None
         except GeminiError as error:
-            return _Failed(error, sent_at, version)
-        finally:  # what a cancel cuts off has been sent, and may be billed
-            meter.add(spent)
+            return _Failed(error, place.entered_at, place.version)
+        finally:
+            if place.used:  # also what a cancel cuts off: it may be billed
+                meter.add(Usage(requests=1, retries=int(repeated)))
         meter.add(answer.usage)
         self.pace.succeeded()
         self._resize()
@@ -176,6 +177,39 @@ class Calls:
             f"Gemini could not be reached for {minutes:.0f} minutes. Check the network connection and start "
             "tagging again: it goes on where it stopped.",
         )
+
+
+class _Place(Place):
+    """A place among the requests under way; `used` unless the way was closed before the first byte.
+
+    A request is made before it gets its place, for `version`: by then that one may have been refused.
+    """
+
+    def __init__(self, limiter: trio.CapacityLimiter, pace: Pace, api: ApiVersion) -> None:
+        self.version = api.current
+        self.entered_at = trio.current_time()
+        self.used = False
+        self._limiter = limiter
+        self._pace = pace
+        self._api = api
+        self._taken = False
+
+    async def enter(self) -> None:
+        await self._limiter.acquire_on_behalf_of(self)
+        self._taken = True
+        self.entered_at = trio.current_time()
+        self.check()
+
+    def check(self) -> None:
+        open_now = self._pace.wait_seconds(trio.current_time()) == 0
+        self.used = open_now and self.version == self._api.current
+        if not self.used:
+            raise NotSent
+
+    def leave(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._limiter.release_on_behalf_of(self)
 
 
 class _Failed(msgspec.Struct, frozen=True):

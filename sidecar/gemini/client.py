@@ -19,35 +19,20 @@ import httpx
 import trio
 from msgspec import Struct
 
-from sidecar.contract import Reason, Usage
+from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify
+from sidecar.gemini.places import FreePlace, Place
+from sidecar.gemini.replies import Answer, read_reply, read_usage
 from sidecar.redaction import Redactor
 from sidecar.settings import Settings
-from sidecar.tagging.answers import Reply
 
 if TYPE_CHECKING:
-    from google.genai import types
+    pass
 
 API_VERSIONS = ("v1beta", "v1")
 """Tried in this order: the SDK's default `v1` has refused `systemInstruction` before (req_llm#162)."""
 SHORTEST_SERVER_DEADLINE_SECONDS = 10
 """Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""As sent. A tagging answer for 500 files has some 150 kB."""
-
-_BLOCKED = frozenset(
-    {
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "MODEL_ARMOR",
-        "JAILBREAK",
-        "ESCALATION",
-    }
-)
 
 
 class Request(Struct, frozen=True):
@@ -60,17 +45,6 @@ class Request(Struct, frozen=True):
     text: str
     schema: dict[str, Any] | None
     flex: bool = False
-
-
-class Answer(Struct, frozen=True):
-    """A usable 200 and what Gemini counted for it."""
-
-    reply: Reply
-    usage: Usage
-
-
-class NotSent(Exception):  # noqa: N818 - nothing went wrong
-    """The way was closed in the last instant: not a byte of the request left."""
 
 
 class ApiVersion:
@@ -117,28 +91,31 @@ class GeminiClient:
         self._redactor = Redactor()
         self._redactor.add(settings.api_key or "")
 
-    async def generate(self, request: Request, version: str) -> Answer:
-        """One `generateContent`. Raises GeminiError, or NotSent when `may_send` said no."""
+    async def generate(self, request: Request, version: str, place: Place) -> Answer:
+        """One `generateContent`. Raises GeminiError, or NotSent when its place said no."""
         try:
             response = await self._caught(
                 lambda: self._client(version, request).aio.models.generate_content(
                     model=self._settings.model, contents=request.text, config=self._config
-                )
+                ),
+                place,
             )
         except GeminiError as error:
             if request.flex and error.kind is Failure.UNAVAILABLE and error.http_status == 503:
                 error.kind = Failure.SHED
             raise
-        return Answer(_reply(response), _usage(response))
+        return Answer(read_reply(response), read_usage(response))
 
     async def look_at_model(self, version: str) -> None:
         """Asks for the model's description: costs no quota, but needs a valid key. Raises GeminiError."""
-        await self._caught(lambda: self._client(version, None).aio.models.get(model=self._settings.model))
+        call = self._client(version, None).aio.models.get
+        await self._caught(lambda: call(model=self._settings.model), FreePlace())
 
-    async def _caught(self, call: Callable[[], Any]) -> Any:
+    async def _caught(self, call: Callable[[], Any], place: Place) -> Any:
         """Runs one SDK call, bounded in time, with every error of SDK and transport as a GeminiError."""
         settings = self._settings
-        with trio.move_on_after(settings.request_timeout_seconds):
+        with trio.move_on_after(settings.request_timeout_seconds) as scope:
+            places.attempt.set(places.Attempt(place, scope, settings.request_timeout_seconds))
             try:
                 return await call()
             except self._sdk.errors.APIError as error:
@@ -201,12 +178,12 @@ def _constant_body(request: Request) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_client(
-    settings: Settings, may_send: Callable[[], bool], transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[GeminiClient]:
     """A client for these settings, closed at the end with all its connections.
 
-    `may_send` is asked in the last instant before the first byte of every request. `transport` takes the
-    place of the network. Raises GeminiError SETTING when base URL, key or proxy cannot be used at all.
+    `transport` stands in for the network. Raises GeminiError SETTING when base URL, key or proxy cannot
+    be used at all.
     """
     secure = not settings.base_url.startswith("http://")
     try:
@@ -215,7 +192,7 @@ async def open_client(
             verify=context,
             transport=transport,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30),
-            event_hooks={"request": [_gate(may_send)], "response": [_bound_answer]},
+            event_hooks={"request": [places.enter], "response": [places.bound_answer]},
         )
         idle = httpx.Client(verify=context, trust_env=False)
     except (ImportError, ValueError, OSError) as error:
@@ -252,40 +229,6 @@ def _import_quietly() -> None:
         import google.genai.errors  # noqa: F401, PLC0415
 
 
-def _gate(may_send: Callable[[], bool]) -> Callable[[httpx.Request], Any]:
-    """Between the decision to send and the first byte lies a TLS handshake: time for a 429 to arrive."""
-
-    async def trace(event: str, _info: dict[str, Any]) -> None:
-        if event.endswith("send_request_headers.started") and not may_send():
-            raise NotSent
-
-    async def hook(request: httpx.Request) -> None:
-        request.extensions["trace"] = trace
-
-    return hook
-
-
-class _BoundedStream(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._stream:
-            size += len(chunk)
-            if size > LARGEST_ANSWER_BYTES:
-                raise httpx.DecodingError("the answer is too large")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def _bound_answer(response: httpx.Response) -> None:
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        response.stream = _BoundedStream(response.stream)
-
-
 _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
 
 
@@ -306,39 +249,3 @@ def _unreadable(error: Exception) -> GeminiError:
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER")
     return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")
-
-
-def _reply(response: "types.GenerateContentResponse") -> Reply:
-    """The text of the first candidate without thoughts, and what is wrong with how it ended."""
-    candidate = response.candidates[0] if response.candidates else None
-    feedback = response.prompt_feedback
-    if feedback is not None and feedback.block_reason is not None:
-        return Reply("", Reason.BLOCKED)
-    if candidate is None:
-        raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
-    parts = (candidate.content.parts if candidate.content else None) or []
-    text = "".join(part.text for part in parts if part.text and not part.thought)
-    finish = _word(candidate.finish_reason)
-    if finish in _BLOCKED:
-        return Reply(text, Reason.BLOCKED)
-    if finish in ("STOP", "FINISH_REASON_UNSPECIFIED", ""):
-        if not text:
-            raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
-        return Reply(text)
-    return Reply(text, Reason.BAD_RESPONSE)
-
-
-def _word(reason: Any) -> str:
-    return str(getattr(reason, "value", reason) or "")
-
-
-def _usage(response: "types.GenerateContentResponse") -> Usage:
-    counted = response.usage_metadata
-    if counted is None:
-        return Usage()
-    return Usage(
-        prompt_tokens=counted.prompt_token_count or 0,
-        cached_tokens=counted.cached_content_token_count or 0,
-        output_tokens=counted.candidates_token_count or 0,
-        thoughts_tokens=counted.thoughts_token_count or 0,
-    )

@@ -3,6 +3,7 @@
 import httpx
 
 from sidecar.gemini.client import ApiVersion, Request, open_client
+from sidecar.gemini.places import FreePlace
 from sidecar.settings import Settings
 
 _NO_KEY = "none"
@@ -25,7 +26,7 @@ async def bodies(requests: list[Request], settings: Settings, version: ApiVersio
     """The body of each request. Raises GeminiError SETTING when base URL or key cannot be used at all."""
     keep = _Keep()
     with_key = settings.with_key(settings.api_key or _NO_KEY)
-    async with open_client(with_key, lambda: True, keep) as client:
+    async with open_client(with_key, keep) as client:
         for request in requests:
-            await client.generate(request, version.current)
+            await client.generate(request, version.current, FreePlace())
     return keep.bodies

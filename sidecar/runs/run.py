@@ -133,7 +133,7 @@ class Run:
     async def work(self) -> None:
         """Tags everything, or ends early; `summary` says which. Cancel it to cancel the run."""
         try:
-            async with open_client(self.plan.settings, self._may_send) as client:
+            async with open_client(self.plan.settings) as client:
                 calls = Calls(client, self._version, self._pace, self.plan.limits, self._on_wait)
                 async with trio.open_nursery() as writing, trio.open_nursery() as asking:
                     self._asking = asking.cancel_scope
@@ -294,9 +294,6 @@ class Run:
             self._end = end
         if self._asking is not None:
             self._asking.cancel()
-
-    def _may_send(self) -> bool:
-        return self._pace.wait_seconds(trio.current_time()) == 0
 
     def _on_wait(self) -> None:
         """Says so once when a wait or an outage begins, not whenever it grows."""

@@ -55,7 +55,7 @@ async def check_key(app: App, params: CheckKeyParams) -> Answer[bool]:
         return Answer(app.settings.api_key is not None)
     version = ApiVersion()
     try:
-        async with open_client(app.settings, lambda: True) as client:
+        async with open_client(app.settings) as client:
             await client.look_at_model(version.current)
     except GeminiError as error:
         return Answer(_accepts_key(error))
