@@ -231,10 +231,14 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
 
 
 def failed_before(connection: sqlite3.Connection, reasons: Iterable[Reason]) -> set[int]:
-    """Files that any run failed to tag for one of these reasons. Needs the tables."""
+    """Files that a run failed to tag for one of these reasons, and none has tagged since. Needs the tables."""
     names = sorted(reasons)
     marks = ", ".join("?" * len(names))
-    rows = connection.execute(f"SELECT file_id FROM auto_tag_failures WHERE reason IN ({marks})", names)
+    rows = connection.execute(
+        f"""SELECT file_id FROM auto_tag_failures f WHERE reason IN ({marks})
+            AND run > ifnull((SELECT run FROM auto_tag_latest l WHERE l.file_id = f.file_id), 0)""",
+        names,
+    )
     return {file_id for (file_id,) in rows}
 
 

@@ -33,8 +33,8 @@ class Allowance:
         """What ended the run."""
         budget = self._budget
         bounds = [
-            f"{bound:,} {unit}"
-            for bound, unit in ((budget.max_requests, "requests"), (budget.max_tokens, "tokens"))
+            f"{bound:,} {unit}{'' if bound == 1 else 's'}"
+            for bound, unit in ((budget.max_requests, "request"), (budget.max_tokens, "token"))
             if bound is not None
         ]
         return (
