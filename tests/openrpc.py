@@ -5,16 +5,10 @@ types and the wire cannot drift apart unseen. `jsonschema-rs` because every line
 a progress message takes it 1 µs, fastjsonschema 4 µs, jsonschema 120 µs.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any, Final
 
 import jsonschema_rs
-import msgspec
-
-from sidecar.rpc.discover import document
 
 Json = dict[str, Any]
 
@@ -37,51 +31,6 @@ def check_message(described: Json, request_method: str | None, message: Json) ->
         known.check_notification(message)
     else:
         known.check_answer(request_method, message)
-
-
-class Watch:
-    """Ties answers to the lines that asked for them. `violations` says, in sentences, what was not allowed."""
-
-    def __init__(self) -> None:
-        self.violations: list[str] = []
-        self._asked: defaultdict[str, set[str]] = defaultdict(set)
-        self._document = _own_document()
-
-    def sent(self, lines: bytes) -> None:
-        """To be told of all that is sent, a line or several at a time."""
-        for line in lines.split(b"\n"):
-            try:
-                asked = json.loads(line)
-            except (ValueError, RecursionError):
-                continue  # not for us to judge: the answer will be an error without a method
-            for request in asked if isinstance(asked, list) else [asked]:
-                if isinstance(request, dict) and "id" in request and isinstance(request.get("method"), str):
-                    self._asked[json.dumps(request["id"])].add(request["method"])
-
-    def seen(self, value: Any) -> None:
-        """To be told of every line of stdout, parsed."""
-        for message in value if isinstance(value, list) else [value]:
-            assert isinstance(message, dict), message
-            asked: Iterable[str | None] = self._asked.get(json.dumps(message.get("id"))) or [None]
-            # A test may give several requests the same id: one of them has to fit.
-            objections = [_objection(self._document, method, message) for method in asked]
-            if None not in objections:
-                self.violations += [objection for objection in objections if objection]
-
-
-def _objection(described: Json, method: str | None, message: Json) -> str | None:
-    try:
-        check_message(described, method, message)
-    except AssertionError as error:
-        return str(error)
-    return None
-
-
-@cache
-def _own_document() -> Json:
-    """The document as a shell reads it."""
-    described: Json = json.loads(msgspec.json.encode(document()))
-    return described
 
 
 class _Compiled:

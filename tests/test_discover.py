@@ -390,19 +390,3 @@ def test_an_error_is_one_that_the_method_declares(method: str | None, error: Jso
         openrpc.check_message(DOCUMENT, method, error)
     else:
         _refused(method, error, "")
-
-
-def test_a_watch_knows_which_request_an_answer_belongs_to() -> None:
-    watch = openrpc.Watch()
-    watch.sent(
-        b'[{"jsonrpc": "2.0", "id": 1, "method": "status"}, {"jsonrpc": "2.0", "id": "1", "method": "shutdown"}]'
-    )
-    watch.sent(b'{"jsonrpc": "2.0", "id": 1.0, "method": "nobody_knows"}')
-    watch.sent(b"{")
-    watch.seen([_answer(STATUS), {"jsonrpc": "2.0", "id": "1", "result": None}])
-    watch.seen({**_error(-32601), "id": 1.0})
-    watch.seen({**_error(-32700), "id": None})
-    assert watch.violations == []
-    watch.seen(_answer(None))
-    watch.seen({"jsonrpc": "2.0", "id": 7, "result": None})
-    assert len(watch.violations) == 2

@@ -22,7 +22,7 @@ class Fault(StrEnum):
 
 
 SENTENCES: dict[Fault, str] = {
-    Fault.MISSING: "There is no database at the configured place. Check LIGEIA_DATABASE or --database.",
+    Fault.MISSING: "There is no library at the configured place. Choose another one in the settings (LIGEIA_DATABASE).",
     Fault.NOT_A_LIBRARY: "The database is not a Ligeia library: it lacks the tables of one.",
     Fault.READ_ONLY: "The database cannot be written: the file or its folder is read-only.",
     Fault.LOCKED: "The database is locked by another program. Close what uses it, or try again in a moment.",
@@ -81,6 +81,8 @@ def translated(error: sqlite3.Error, path: Path) -> LibraryError:
     primary = code & 0xFF if isinstance(code, int) else None
     if primary == sqlite3.SQLITE_CANTOPEN and not path.is_file():
         return LibraryError(Fault.NOT_A_LIBRARY if path.exists() else Fault.MISSING)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the index of the log
+        return LibraryError(Fault.FULL)
     if primary == sqlite3.SQLITE_NOTADB and _is_text(path):
         return LibraryError(Fault.NOT_A_LIBRARY)
     return LibraryError(_BY_CODE.get(primary, Fault.REFUSED) if primary is not None else Fault.REFUSED)

@@ -26,7 +26,7 @@ async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> No
 
 
 async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
-    async with harness.start(None, None) as subject:
+    async with harness.start(None) as subject:
         assert (await subject.result("status"))["database"]["ok"] is False
         error = await subject.error("count_untagged_files")
         assert error["code"] == -32010 and error["data"]["kind"] == "missing"
@@ -36,12 +36,11 @@ async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
 async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_path: Path, how: str) -> None:
     if how.startswith("SIG") and sys.platform == "win32":
         pytest.skip("no such signal")
-    database = harness.library(tmp_path, 100)
-    before = harness.snapshot(database)
+    library = harness.library(tmp_path, 100)
     gate = trio.Event()
     async with (
         standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
-        harness.start(database, gemini) as subject,
+        harness.start(library, gemini) as subject,
     ):
         await subject.result("auto_tag_files", batch_size=10, max_parallel=4)
         with trio.fail_after(20):
@@ -53,46 +52,44 @@ async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_p
         elif how == "shutdown":
             number = await subject.send("shutdown")
         else:
-            harness.send_signal(subject, how)
+            subject.send_signal(how)
         assert await subject.exit_code() == 0
         assert time.monotonic() - began < 2
         [complete] = subject.events(harness.COMPLETE)
         assert complete["status"] == "cancelled"
         if how == "shutdown":
             assert any(harness.is_answer(m, number) and m["result"] is None for m in subject.transcript)
-        harness.check(database, before, subject, tagged=complete["processed_files"])
-        assert harness.query(database, "SELECT * FROM audio_files WHERE auto_tagged = 1")
+        assert library.tagged == complete["processed_files"] > 0
 
 
 @posix
 async def test_a_killed_parent_takes_it_along_though_stdin_stays_open(tmp_path: Path) -> None:
-    database = harness.library(tmp_path, 60)
-    before = harness.snapshot(database)
+    library = harness.library(tmp_path, 60)
     gate = trio.Event()
     parent = [sys.executable, "-c", "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"]
     async with (
         standin.running(script=lambda _: Reply(gate=gate)) as gemini,
-        harness.start(database, gemini, wrapper=parent) as subject,
+        harness.start(library, gemini, wrapper=parent) as subject,
     ):
         pid = (await subject.result("status"))["pid"]
         await subject.result("auto_tag_files", batch_size=10)
         with trio.fail_after(20):
             await gemini.wait_for(3)
         assert pid != subject.process.pid and harness.alive(pid)
+        processes = harness.family(subject.process.pid)
         subject.process.kill()
-        await harness.eventually(lambda: not harness.alive(pid), seconds=2)
+        await harness.none_left(processes, seconds=2)
         with trio.fail_after(5):
             await gemini.wait_until_idle()
-    harness.check(database, before, tagged=0)
+    assert library.tagged == 0
 
 
 async def test_nothing_but_the_protocol_reaches_stdout_and_no_secret_the_log(tmp_path: Path) -> None:
-    database = harness.library(tmp_path, 60)
-    before = harness.snapshot(database)
+    library = harness.library(tmp_path, 60)
     for level in ("info", "debug"):
         async with (
             standin.running(hallucinate=0.5) as gemini,
-            harness.start(database, gemini, arguments=["--log-level", level]) as subject,
+            harness.start(library, gemini, arguments=["--log-level", level]) as subject,
         ):
             await subject.result("configure", **harness.FAST)
             gemini.script = lambda r: standin.unavailable() if r.number == 2 else None
@@ -104,30 +101,26 @@ async def test_nothing_but_the_protocol_reaches_stdout_and_no_secret_the_log(tmp
             assert await subject.exit_code() == 0
             for message in subject.transcript:
                 assert message["jsonrpc"] == "2.0" and message.keys() & {"result", "error", "method"}
-            harness.check_transcript(subject)
             assert harness.KEY.encode() not in subject.log + b"".join(subject.raw)
             if level == "info":
-                assert b"/home/ann" not in subject.log and b"Dungeon" not in subject.log
-    harness.check(database, before, tagged=60)
+                assert harness.USER.encode() not in subject.log and b"Dungeon" not in subject.log
+    assert library.tagged == 60
 
 
 async def test_a_run_completes_though_nobody_reads_stdout_or_stderr(tmp_path: Path) -> None:
-    database = harness.library(tmp_path, 400)
-    before = harness.snapshot(database)
+    library = harness.library(tmp_path, 400)
     reading = trio.Event()
     arguments = ["--log-level", "debug"]
     async with (
         standin.running() as gemini,
-        harness.start(database, gemini, reading=reading, arguments=arguments) as subject,
+        harness.start(library, gemini, reading=reading, arguments=arguments) as subject,
     ):
         await subject.send("auto_tag_files", batch_size=1, max_parallel=8)
-        await harness.eventually(
-            lambda: harness.scalar(database, "SELECT count(*) FROM audio_files WHERE auto_tagged = 1") == 400
-        )
+        await harness.eventually(lambda: library.tagged == 400)
         number = await subject.send("get_run")
         reading.set()
         details = await subject.wait_for(lambda m: harness.is_answer(m, number))
         assert details["result"]["processed_files"] == 400
         complete = await subject.complete(details["result"]["run_id"])
         assert complete["success"] and complete["processed_files"] == 400
-        harness.check(database, before, subject, tagged=400)
+        assert library.tagged == 400

@@ -1,0 +1,96 @@
+"""CONTRACT sections 2, 3 and 9: a run that is cancelled, what is sent and written then, and the run after it."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import trio
+
+from sidecar.demo import standin
+from sidecar.demo.standin import Reply
+from tests import harness
+
+
+async def test_answer_then_notifications_then_completion_then_the_answer_to_cancel(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    gate = trio.Event()
+    async with (
+        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        started = await subject.send("auto_tag_files", batch_size=10, max_parallel=2)
+        with trio.fail_after(20):
+            await gemini.wait_for(4)
+        await subject.wait_for(lambda m: m.get("method") == "tagging-progress")
+        assert (await subject.request("cancel"))["result"]["cancelled"] is True
+        methods = [m.get("method", m.get("id")) for m in subject.transcript]
+        assert methods[0] == started and methods[-2:] == [harness.COMPLETE, started + 1]
+        assert methods[1:-2] == ["tagging-batch", "tagging-progress"] * ((len(methods) - 3) // 2)
+        again = await subject.result("cancel")
+        assert again["cancelled"] is False and again["status"] == "cancelled"
+
+
+async def test_a_cancel_behind_the_start_finds_its_run(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini) as subject:
+        await subject.send_line(
+            b'{"jsonrpc":"2.0","id":"a","method":"auto_tag_files"}\n{"jsonrpc":"2.0","id":"b","method":"cancel"}'
+        )
+        answer = await subject.wait_for(lambda m: m.get("id") == "b")
+        assert answer["result"]["cancelled"] and answer["result"]["remaining_files"] == 60
+        assert [m.get("method", m.get("id")) for m in subject.transcript] == ["a", harness.COMPLETE, "b"]
+        assert library.tagged == 0
+
+
+async def test_cancel_is_quick_and_nothing_is_sent_or_written_after_its_answer(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 400)
+    took: list[float] = []
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        for _ in range(3):
+            gate = trio.Event()
+            gemini.script = lambda _, gate=gate: Reply(gate=gate)
+            seen = gemini.arrived
+            await subject.result("auto_tag_files", batch_size=10, max_parallel=8)
+            with trio.fail_after(20):
+                await gemini.wait_for(seen + 8)
+            began = time.monotonic()
+            answer = await subject.result("cancel")
+            took.append(time.monotonic() - began)
+            assert answer["cancelled"] and answer["status"] == "cancelled" and answer["remaining_files"] == 400
+            assert subject.transcript[-2]["method"] == harness.COMPLETE
+            after = library.snapshot()
+            with trio.fail_after(1):
+                await gemini.wait_until_idle()
+            gate.set()
+            await harness.never(lambda seen=seen: gemini.arrived > seen + 8, seconds=0.3)  # type: ignore[misc]
+            assert library.snapshot() == after
+            ended = await subject.result("cancel", run_id=answer["run_id"])
+            assert not ended["cancelled"] and ended["status"] == "cancelled"
+        assert min(took) < 0.15 and max(took) < 1, took
+        assert library.tagged == 0
+        harness.check_invariants(library, [subject])
+        gemini.script = None
+        assert (await subject.tag())["processed_files"] == 400
+    assert library.tagged == 400
+
+
+async def test_the_next_run_takes_exactly_the_rest(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 100)
+    gate = trio.Event()
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        gemini.script = lambda r: None if r.number <= 4 else Reply(gate=gate)
+        await subject.result("auto_tag_files", batch_size=10, max_parallel=2)
+        with trio.fail_after(20):
+            await gemini.wait_for(6)
+        await subject.wait_until(lambda: len(subject.events("tagging-progress")) == 4)
+        stopped = await subject.result("cancel")
+        assert (stopped["processed_files"], stopped["remaining_files"]) == (40, 60)
+        assert (await subject.result("count_untagged_files"))["count"] == 60
+        rest = {file["file_path"] for file in await subject.result("get_untagged_files")}
+        gemini.script, since = None, len(gemini.journal)
+        done = await subject.tag(batch_size=7)
+        assert done["total_files"] == done["processed_files"] == 60
+        sent = Counter(file["path"] for received in gemini.journal[since:] for file in received.files)
+        assert sent == Counter(path.removeprefix(f"{harness.HOME}/") for path in rest)
+        assert library.tagged == 100
+    assert library.scalar("SELECT count(*) FROM auto_tag_history") == 100

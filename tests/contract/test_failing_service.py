@@ -1,0 +1,177 @@
+"""CONTRACT section 6: a service that fails, for a moment, for long or for good."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo import standin
+from sidecar.demo.standin import Received, Reply
+from tests import harness
+
+UNUSABLE: list[Callable[[], Reply]] = [standin.html_page, lambda: standin.finish("STOP")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "word"),
+    [
+        (standin.per_day(), "quota_exhausted", "PerDay"),
+        (standin.rate_limited("4000s"), "quota_exhausted", "wait until"),
+        (standin.key_invalid(), "failed", "API key"),
+        (standin.model_not_found(), "failed", "LIGEIA_MODEL"),
+        (standin.error(403, "Permission denied.", "PERMISSION_DENIED"), "failed", "key"),
+        (standin.error(401, "Request had invalid credentials.", "UNAUTHENTICATED"), "failed", "key"),
+    ],
+)
+async def test_what_no_later_request_can_mend_ends_the_run_at_once(
+    tmp_path: Path, reply: Reply, status: str, word: str
+) -> None:
+    library = harness.library(tmp_path, 60)
+    async with standin.running(script=lambda _: reply) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert done["status"] == status and word in done["message"] and not done["success"]
+        assert gemini.arrived == 1 and done["remaining_files"] == 60
+    assert library.tagged == 0
+
+
+async def test_a_bad_key_ends_the_run_and_is_shown_to_nobody(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    reply = standin.key_invalid(f"API key not valid: {harness.KEY}. Please pass a valid API key.")
+    async with (
+        standin.running(script=lambda _: reply) as gemini,
+        harness.start(library, gemini, arguments=["--log-level", "debug"]) as subject,
+    ):
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert (done["status"], done["remaining_files"], done["failed_files"]) == ("failed", 60, 0)
+        assert "API key" in done["message"] and gemini.arrived == 1
+        assert await subject.result("check_gemini_api_key", verify=True) is False
+        await subject.close_stdin()
+        assert await subject.exit_code() == 0
+        assert harness.KEY.encode() not in b"".join(subject.raw) + subject.log
+        assert library.tagged == 0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        standin.unavailable(),
+        standin.error(500, "An internal error has occurred.", "INTERNAL"),
+        standin.html_page(),
+        standin.finish("STOP"),
+        Reply(drop="before"),
+        Reply(drop="mid"),
+        standin.text_reply("no json at all"),
+        standin.error(
+            400, "The specified schema produces a constraint that has too many states.", "INVALID_ARGUMENT"
+        ),
+        standin.unknown_name("systemInstruction"),
+        standin.rate_limited(None),
+    ],
+)
+async def test_what_passes_costs_no_file(tmp_path: Path, reply: Reply) -> None:
+    library = harness.library(tmp_path, 40)
+    async with (
+        standin.running(script=lambda received: reply if received.number == 1 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=20, max_parallel=1)
+        assert done["processed_files"] == 40, done
+    assert library.tagged == 40
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+async def test_a_passing_failure_is_tried_again(tmp_path: Path, status: int) -> None:
+    library = harness.library(tmp_path, 20)
+    failing = standin.error(status, "An internal error has occurred.", "INTERNAL")
+    async with (
+        standin.running(script=lambda r: failing if r.number <= 4 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag()
+        assert (done["processed_files"], done["usage"]["requests"], done["usage"]["retries"]) == (20, 5, 4)
+        assert gemini.arrived == 5
+        assert library.tagged == 20
+
+
+async def test_a_lasting_failure_fails_its_files_and_the_run_goes_on(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 30)
+    bad = library.name(5)
+
+    def script(received: Received) -> Reply | None:
+        if any(file["path"].endswith(bad) for file in received.files):
+            return standin.error(500, "An internal error has occurred.", "INTERNAL")
+        return None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert (done["processed_files"], done["failed_files"], done["status"]) == (20, 10, "completed")
+        failures = (await subject.result("get_run"))["failures"]
+        assert {failure["reason"] for failure in failures} == {"service_unavailable"}
+        assert library.tagged == 20
+
+
+async def test_an_outage_is_waited_out_and_costs_no_file(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with (
+        standin.running(script=lambda r: standin.unavailable() if r.number <= 30 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=10, max_parallel=3)
+        assert (done["processed_files"], done["failed_files"]) == (60, 0)
+        assert any("cannot be reached" in p["status"] for p in subject.events("tagging-progress"))
+        assert library.tagged == 60
+
+
+async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with (
+        standin.running(script=lambda _: Reply(drop="before")) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST, outage_max_seconds=0.5)
+        done = await subject.tag(batch_size=10)
+        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
+        assert "could not be reached" in done["message"]
+        assert library.tagged == 0
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE)
+async def test_an_unusable_200_is_sent_twice_more(tmp_path: Path, unusable: Callable[[], Reply]) -> None:
+    library = harness.library(tmp_path, 10)
+    async with (
+        standin.running(script=lambda r: unusable() if r.number <= 2 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        assert (await subject.tag())["processed_files"] == 10
+        assert [len(r.files) for r in gemini.journal] == [10, 10, 10]
+
+
+@pytest.mark.parametrize("unusable", UNUSABLE)
+async def test_an_unusable_200_for_ever_is_halved_and_fails(tmp_path: Path, unusable: Callable[[], Reply]) -> None:
+    library = harness.library(tmp_path, 2)
+    async with (
+        standin.running(script=lambda _: unusable()) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag()
+        assert (done["failed_files"], done["success"], done["status"]) == (2, False, "completed")
+        assert {f["reason"] for f in (await subject.result("get_run"))["failures"]} == {"bad_response"}
+        assert [len(r.files) for r in gemini.journal] == [2, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+async def test_a_slow_drip_runs_into_the_timeout_of_the_whole_attempt(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    async with (
+        standin.running(script=lambda _: Reply(drip_bytes_per_second=200)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST, request_timeout_seconds=0.3, max_attempts=2)
+        done = await subject.tag()
+        assert (done["failed_files"], gemini.arrived) == (10, 2)
+        assert {f["reason"] for f in (await subject.result("get_run"))["failures"]} == {"timeout"}

@@ -1,0 +1,86 @@
+"""CONTRACT section 6: what is sent to Gemini, and what is left out when it is refused."""
+
+import json
+from pathlib import Path
+
+import trio
+
+from sidecar.demo import standin
+from sidecar.demo.standin import Received, Reply
+from tests import harness
+
+
+async def test_the_instruction_is_the_same_to_the_byte_and_no_setting_is_sent_unasked(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    systems: set[str] = set()
+    for _ in range(2):
+        async with standin.running() as gemini, harness.start(library, gemini) as subject:
+            await subject.tag(batch_size=10, file_ids=list(range(1, 61)))
+            systems |= {received.system for received in gemini.journal}
+            for received in gemini.journal:
+                config = json.dumps(received.json.get("generationConfig", {})).lower()
+                assert not any(word in config for word in ("temperature", "thinking", "penalty", "enum"))
+                assert received.headers["x-goog-api-key"] == harness.KEY and harness.KEY not in received.path
+                assert [file["id"] for file in received.files] == list(range(1, len(received.files) + 1))
+    assert len(systems) == 1
+    [system] = systems
+    assert all(tag in system for kind in ("genre", "mood", "occasion") for tag in harness.vocabulary(kind))
+
+
+async def test_a_schema_that_is_rejected_is_left_out_once(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+
+    def script(received: Received) -> Reply | None:
+        if "responseschema" in received.body.decode().lower().replace("_", ""):
+            return standin.error(400, "The specified schema has too many states.", "INVALID_ARGUMENT")
+        return None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag()
+        assert (done["processed_files"], gemini.arrived) == (20, 2)
+        assert [r.status for r in gemini.journal] == [400, 200]
+        assert library.tagged == 20
+
+
+async def test_an_unknown_field_switches_the_api_version_for_good(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    refused: list[str] = []
+
+    def script(received: Received) -> Reply | None:
+        version = received.path.split("/")[1]
+        if not refused:
+            refused.append(version)
+        return standin.unknown_name("systemInstruction") if version == refused[0] else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        for _ in range(2):
+            done = await subject.tag(batch_size=10, max_parallel=1, file_ids=list(range(1, 41)))
+            assert done["processed_files"] == 40
+        versions = [r.path.split("/")[1] for r in gemini.journal]
+        assert {versions[0], versions[1]} == {"v1", "v1beta"}
+        assert versions[1:] == [versions[1]] * 8
+        assert library.tagged == 40
+
+
+async def test_both_versions_refusing_a_field_end_the_run(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with (
+        standin.running(script=lambda _: standin.unknown_name("systemInstruction")) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        done = await subject.tag()
+        assert (done["status"], done["remaining_files"], gemini.arrived) == ("failed", 20, 2)
+
+
+async def test_the_sdks_own_variables_redirect_nothing(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    stray = {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_CLOUD_PROJECT": "stray",
+        "GOOGLE_CLOUD_LOCATION": "nowhere",
+        "GOOGLE_GENAI_API_VERSION": "v9",
+    }
+    async with standin.running() as gemini, harness.start(library, gemini, env=stray) as subject:
+        with trio.fail_after(20):
+            assert (await subject.tag())["processed_files"] == 10
+        assert gemini.arrived == 1

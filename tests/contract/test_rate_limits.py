@@ -1,0 +1,124 @@
+"""CONTRACT section 6: 429 and the waits that Gemini asks for, quotas that a run cannot outwait."""
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from sidecar.demo import standin
+from sidecar.demo.standin import Received, Reply
+from tests import harness
+
+GRACE_SECONDS = 0.15
+"""A request that arrives so soon after a 429 was given left before the 429 could be read."""
+
+
+async def test_a_429_holds_every_batch_for_as_long_as_it_says(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 300)
+    delay, refused_at, arrivals = 1.0, [0.0], list[float]()
+
+    def script(received: Received) -> Reply | None:
+        arrivals.append(received.at)
+        if received.number != 12:
+            return None
+        refused_at[0] = received.at
+        reply = standin.rate_limited(f"{delay}s")
+        reply.delay_seconds = 0
+        return reply
+
+    async with (
+        standin.running(script=script, latency_seconds=0.02) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        done = await subject.tag(batch_size=5, max_parallel=8)
+        assert (done["processed_files"], done["failed_files"]) == (300, 0)
+        early = [at for at in arrivals if refused_at[0] + GRACE_SECONDS < at < refused_at[0] + delay]
+        assert not early, [at - refused_at[0] for at in early]
+        assert max(arrivals) > refused_at[0] + delay
+        [waiting, *_] = [p for p in subject.events("tagging-progress") if p["waiting_seconds"] > 0]
+        assert 0 < waiting["waiting_seconds"] <= delay and "rate limit" in waiting["status"]
+        assert done["usage"]["retries"] == 1
+        assert library.tagged == 300
+
+
+async def test_a_delay_that_gemini_asks_for_holds_every_batch(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 300)
+    server = standin.ServerRate(limit=10, per_seconds=0.5)
+    async with standin.running(script=server) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=10, max_parallel=8)
+        assert done["processed_files"] == 300 and done["failed_files"] == 0
+        assert server.refused and not server.early
+        waits = [p for p in subject.events("tagging-progress") if p["waiting_seconds"] > 0]
+        assert waits and "rate limit" in waits[0]["status"]
+    assert library.tagged == 300
+
+
+async def test_retry_after_is_obeyed_by_every_batch_too(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    arrivals: list[float] = []
+
+    def script(received: Received) -> Reply | None:
+        arrivals.append(received.at)
+        return standin.unavailable("1") if received.number == 1 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST)
+        assert (await subject.tag(batch_size=10, max_parallel=1))["processed_files"] == 60
+        assert arrivals[1] - arrivals[0] >= 1
+
+
+async def test_with_a_tenth_refused_and_a_twentieth_overloaded_nothing_is_lost(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 400)
+    chance = Random(11)
+    given: Counter[str] = Counter()
+
+    def script(_: Received) -> Reply | None:
+        drawn = chance.random()
+        if drawn < 0.10:
+            given["429"] += 1
+            return standin.rate_limited("0.05s")
+        if drawn < 0.15:
+            given["503"] += 1
+            return standin.unavailable()
+        return None
+
+    async with (
+        standin.running(script=script, hallucinate=0.1) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=5, max_parallel=8)
+        assert given["429"] and given["503"]
+        assert (done["processed_files"], done["failed_files"], done["status"]) == (400, 0, "completed")
+        assert done["usage"]["requests"] == gemini.arrived
+        assert done["usage"]["retries"] == given.total()
+        assert library.tagged == 400
+
+
+async def test_a_request_refused_ten_times_fails_as_rate_limited(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    async with (
+        standin.running(script=lambda _: standin.rate_limited("0.01s")) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        done = await subject.tag()
+        assert (done["status"], done["failed_files"], done["success"]) == ("completed", 10, False)
+        assert gemini.arrived == 10
+        assert {f["reason"] for f in (await subject.result("get_run"))["failures"]} == {"rate_limited"}
+
+
+async def test_a_quota_per_day_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        gemini.script = lambda r: standin.per_day() if r.number > 3 else None
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert (done["status"], done["success"]) == ("quota_exhausted", False)
+        assert (done["processed_files"], done["failed_files"], done["remaining_files"]) == (30, 0, 30)
+        assert "PerDay" in done["message"] and standin.MODELS[0] in done["message"]
+        assert gemini.arrived == 4
+        assert library.tagged == 30
+        harness.check_invariants(library, [subject])
+        gemini.script = None
+        again = await subject.tag()
+        assert again["total_files"] == again["processed_files"] == 30
+        assert library.tagged == 60

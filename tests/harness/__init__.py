@@ -1,0 +1,25 @@
+"""What the contract's tests stand on: the real process, a sample library, and what must always hold.
+
+- `waiting`     conditions with a deadline
+- `rows`        a database's every row and column, and the one comparison of before and after
+- `library`     a sample library, the shell's edits in it, and how it has to look
+- `client`      the shell's side of one process's pipes, and the record of what went through them
+- `invariants`  what holds after every case, whatever the case
+- `process`     starts the program under test; when its block ends, so must it, and the invariants hold
+
+The stand-in for Gemini is `sidecar.demo.standin`, over real HTTP. `LIGEIA_SIDECAR_COMMAND`, a JSON array of
+strings, names the program to test (a frozen file, say); without it `python -m sidecar`.
+"""
+
+from tests.harness.client import COMPLETE, FAST, KEY, Client, Message, is_answer
+from tests.harness.invariants import check_invariants, check_messages
+from tests.harness.library import HOME, USER, Library, answers, library, vocabulary
+from tests.harness.process import ROOT, command, environment, start
+from tests.harness.rows import Row, Rows, Snapshot, compare
+from tests.harness.waiting import DEADLINE_SECONDS, alive, eventually, family, never, none_left
+
+__all__ = [
+    "COMPLETE", "DEADLINE_SECONDS", "FAST", "HOME", "KEY", "ROOT", "USER", "Client", "Library", "Message", "Row",
+    "Rows", "Snapshot", "alive", "answers", "check_invariants", "check_messages", "command", "compare",
+    "environment", "eventually", "family", "is_answer", "library", "never", "none_left", "start", "vocabulary",
+]  # fmt: skip

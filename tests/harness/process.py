@@ -1,0 +1,97 @@
+"""Starting the program under test on a library, against a stand-in for Gemini; and its end."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+import sidecar
+from sidecar.demo.standin import StandIn
+from tests.harness.client import KEY, Client
+from tests.harness.invariants import check_invariants
+from tests.harness.library import Library
+from tests.harness.waiting import family
+
+ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
+
+
+def command() -> list[str]:
+    """The program under test."""
+    named = os.environ.get("LIGEIA_SIDECAR_COMMAND")
+    return [str(part) for part in json.loads(named)] if named else [sys.executable, "-m", "sidecar"]
+
+
+def environment(gemini: StandIn | None, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment without settings of its own, a key, and the changes; None removes one."""
+    prefixes = ("GEMINI_", "GOOGLE_", "LIGEIA_")
+    plain: dict[str, str | None] = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
+    # The program is found from whatever folder the tests were started in; our warnings filter is not its.
+    plain |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": None}
+    # Without a stand-in, a port that nobody listens on: no test ever reaches the real API.
+    plain |= {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": gemini.base_url if gemini else "http://127.0.0.1:9"}
+    return {name: value for name, value in (plain | dict(changes or {})).items() if value is not None}
+
+
+@asynccontextmanager
+async def start(
+    database: Library | Path | None,
+    gemini: StandIn | None = None,
+    *,
+    env: Mapping[str, str | None] | None = None,
+    arguments: Sequence[str] = (),
+    wrapper: Sequence[str] = (),
+    reading: trio.Event | None = None,
+) -> AsyncIterator[Client]:
+    """A running sidecar. When the block ends, so must it; then `check_invariants` is called for its database.
+
+    `env` adds variables, None removes one. `wrapper` is put before the command. Nothing is read from stdout
+    and stderr before `reading` is set. A database that is no library, or not yet, is given as a path.
+    """
+    library = database if isinstance(database, Library) else None
+    path = library.path if library else database
+    options = [] if path is None else ["--database", str(path)]
+    process: trio.Process = await trio.lowlevel.open_process(
+        [*wrapper, *command(), *options, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(gemini, env),
+    )
+    subject = Client(process, gemini, quiet="debug" not in arguments)
+    if library:
+        library.clients.append(subject)
+    failure: Exception | None = None
+
+    async def read(reader: Callable[[], Awaitable[None]]) -> None:
+        if reading is not None:
+            await reading.wait()
+        await reader()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, subject.read_stdout)
+        nursery.start_soon(read, subject.read_stderr)
+        try:
+            yield subject
+            if reading is not None:
+                reading.set()
+            await subject.end()
+        except Exception as raised:  # noqa: BLE001 - raised again below, outside the nursery that would wrap it
+            failure = raised
+        finally:
+            with trio.CancelScope(shield=True):
+                for member in family(process.pid) if process.returncode is None else []:
+                    member.kill()
+                await process.wait()
+        nursery.cancel_scope.cancel()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        assert pipe is not None
+        await pipe.aclose()
+    if failure is not None:
+        raise failure
+    check_invariants(library, library.clients if library else [subject])

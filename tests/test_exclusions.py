@@ -1,0 +1,62 @@
+"""Which files a glob or an id keeps out of every request."""
+
+import pytest
+
+from sidecar.tagging.exclusions import Exclusions
+
+ROOT = "/home/ann/Music/"
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("Private/*", "/home/ann/Music/Private/Diary.mp3"),
+        ("Private", "/home/ann/Music/Private/deep/down/Diary.mp3"),
+        ("Private/", "/home/ann/Music/Private/Diary.mp3"),
+        ("*.wav", "/home/ann/Music/Dungeon/Drips.WAV"),
+        ("private/*", "/home/ann/Music/Private/Diary.mp3"),
+        ("/home/ann/Music/Private/*", "/home/ann/Music/Private/Diary.mp3"),
+        ("*/ann/*", "/home/ann/Music/Dungeon/Drips.mp3"),
+        (r"D:\Sounds\Private", r"D:\Sounds\Private\Diary.mp3"),
+        ("D:/Sounds/Private", r"d:\sounds\private\Diary.mp3"),
+        ("Take [12].mp3", "/home/ann/Music/Take 2.mp3"),
+        ("Caf\u00e9*", "/home/ann/Music/Caf\u00e9/Cups.mp3"),
+    ],
+)
+def test_a_glob_covers_a_path(glob: str, path: str) -> None:
+    assert Exclusions([glob]).cover(1, path, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("Private", "/home/ann/Music/Private Eye/Case.mp3"),
+        ("Private/*", "/home/ann/Music/Not Private/Case.mp3"),
+        ("Drips", "/home/ann/Music/Dungeon/Drips.mp3"),
+        ("*.wav", "/home/ann/Music/Dungeon/wav.mp3"),
+        ("Take [12].mp3", "/home/ann/Music/Take 3.mp3"),
+        ("a.b", "/home/ann/Music/axb"),
+    ],
+)
+def test_a_glob_covers_nothing_else(glob: str, path: str) -> None:
+    assert not Exclusions([glob]).cover(1, path, ROOT)
+
+
+def test_a_file_is_excluded_by_its_id() -> None:
+    exclusions = Exclusions(file_ids=[7])
+    assert exclusions.cover(7, "/any/path.mp3", ROOT)
+    assert not exclusions.cover(8, "/any/path.mp3", ROOT)
+
+
+def test_several_globs_each_cover_their_own() -> None:
+    exclusions = Exclusions(["A/*", "B/*"])
+    assert exclusions.cover(1, f"{ROOT}A/x", ROOT)
+    assert exclusions.cover(1, f"{ROOT}B/x", ROOT)
+    assert not exclusions.cover(1, f"{ROOT}C/x", ROOT)
+
+
+def test_no_exclusions_are_false_and_cover_nothing() -> None:
+    assert not Exclusions()
+    assert not Exclusions().cover(1, "", "")
+    assert Exclusions(["x"])
+    assert Exclusions(file_ids=[1])

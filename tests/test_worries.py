@@ -1,0 +1,73 @@
+"""Which files a report tells a person to look at first."""
+
+import pytest
+
+from sidecar.contract import TagType, Worry
+from sidecar.tagging.worries import Look, ucs_category, worrying_files
+
+
+def look(number: int, path: str, genre: str, tags: int = 6, mapped: int = 0) -> Look:
+    rest = [(TagType.KEYWORD, f"sfx:{index}") for index in range(tags - 1)]
+    return Look(number, path, [(TagType.GENRE, genre), *rest], mapped)
+
+
+def folder(*genres: str) -> list[Look]:
+    return [look(number, f"/lib/Dungeon/{number}.mp3", genre) for number, genre in enumerate(genres, 1)]
+
+
+def test_a_file_like_its_neighbours_worries_nobody() -> None:
+    assert worrying_files(folder("ambient:drone", "ambient:dark", "ambient", "ambient")) == []
+    assert worrying_files([]) == []
+
+
+def test_another_genre_than_most_of_the_folder() -> None:
+    [found] = worrying_files(folder("ambient", "ambient:dark", "ambient", "metal:doom"))
+    assert (found.file_id, found.worries) == (4, [Worry.UNLIKE_FOLDER])
+    assert "metal:doom" in found.messages[0] and "ambient" in found.messages[0]
+
+
+def test_a_folder_without_a_usual_genre_or_of_few_files_says_nothing() -> None:
+    assert worrying_files(folder("ambient", "ambient", "metal", "metal")) == []
+    assert worrying_files(folder("ambient", "ambient", "metal")) == []
+
+
+def test_only_mapped_tags() -> None:
+    files = [*folder("ambient", "ambient", "ambient"), look(9, "/lib/Dungeon/9.mp3", "ambient", 6, 6)]
+    [found] = worrying_files(files)
+    assert (found.file_id, found.worries) == (9, [Worry.ONLY_MAPPED])
+
+
+def test_half_as_many_tags_as_usual_are_few() -> None:
+    files = [*folder("ambient", "ambient", "ambient"), look(9, "/lib/Dungeon/9.mp3", "ambient", 3)]
+    [found] = worrying_files(files)
+    assert (found.file_id, found.worries) == (9, [Worry.FEW_TAGS])
+
+
+def test_the_ucs_category_of_a_name_is_compared_across_folders() -> None:
+    files = [look(n, f"/lib/{n}/AMBForst_Birds {n}_ANN.wav", "ambient") for n in range(1, 5)]
+    files.append(look(5, "/lib/5/AMBForst_Battle_ANN.wav", "metal"))
+    [found] = worrying_files(files)
+    assert (found.file_id, found.worries) == (5, [Worry.UNLIKE_UCS_CATEGORY])
+    assert "AMBForst" in found.messages[0]
+
+
+def test_the_most_worrying_come_first() -> None:
+    files = [*folder("ambient", "ambient", "ambient", "metal"), look(9, "/lib/Dungeon/9.mp3", "metal", 3, 3)]
+    files += [look(n, f"/lib/Dungeon/{n}.mp3", "ambient") for n in range(20, 26)]
+    assert [(found.file_id, len(found.worries)) for found in worrying_files(files)] == [(9, 3), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/lib/AMBForst_Dawn.wav", "AMBForst"),
+        (r"C:\lib\WEAPSwrd_Clash_ANN.wav", "WEAPSwrd"),
+        ("UIClick-Soft.wav", "UIClick"),
+        ("/lib/AMBForst Dawn.wav", None),
+        ("/lib/Ambience_Forest.wav", None),
+        ("/AMBForst_/Dawn.wav", None),
+        ("", None),
+    ],
+)
+def test_a_ucs_code_stands_at_the_start_of_the_name(path: str, code: str | None) -> None:
+    assert ucs_category(path) == code
