@@ -1,0 +1,62 @@
+// Put into the window before the page, by the test only: tells after each change what a person can see.
+//
+// It looks for roles and visible texts, hardly for the page's own names, and reports in order.
+(() => {
+  "use strict";
+  const { invoke } = window.__TAURI_INTERNALS__;
+  let sent = Promise.resolve();
+
+  const shown = (element) => element.getClientRects().length > 0;
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
+  const text = (element) => element.innerText.trim().replace(/\s+/g, " ");
+  const place = (element) => {
+    const box = element.getBoundingClientRect();
+    return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+  };
+  const name = (element) => (element.labels?.[0] ? text(element.labels[0]) : text(element));
+
+  function bar() {
+    const [found] = all('[role="progressbar"]');
+    if (!found) return null;
+    const values = ["aria-valuenow", "aria-valuemax"].map((key) => Number(found.getAttribute(key)));
+    return { now: values[0], max: values[1], filled: found.firstElementChild.getBoundingClientRect().width };
+  }
+
+  function look() {
+    return {
+      heading: all("h2").map(text)[0] ?? "",
+      notices: all('[role="alert"], .notice').map(text),
+      said: text(document.querySelector('[role="status"]')),
+      bar: bar(),
+      counters: Object.fromEntries(all("dt").map((term) => [text(term), text(term.nextElementSibling)])),
+      countdown: all('[role="timer"]').map(text)[0] ?? null,
+      failures: all("summary").map(text),
+      buttons: Object.fromEntries(all("button, summary").map((button) => [text(button), !button.disabled])),
+      places: Object.fromEntries(all("button, input, summary, select").map((field) => [name(field), place(field)])),
+      focus: document.activeElement === document.body ? "" : name(document.activeElement),
+      fits: document.documentElement.scrollWidth <= innerWidth,
+    };
+  }
+
+  function tell(what) {
+    const body = new TextEncoder().encode(JSON.stringify(what));
+    const headers = { pyfunc: "report" };
+    sent = sent.then(() => invoke("plugin:pytauri|pyfunc", body, { headers })).catch(() => undefined);
+  }
+
+  const report = () => tell(look());
+
+  /** What axe-core finds on the screen as it is. */
+  window.auditForTheTest = async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+    tell({ audit: violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.failureSummary + node.html)]) });
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const everything = { subtree: true, childList: true, characterData: true, attributes: true };
+    new MutationObserver(report).observe(document.documentElement, everything);
+    for (const event of ["focusin", "toggle", "transitionend"]) document.addEventListener(event, report, true);
+    window.addEventListener("resize", report);
+    report();
+  });
+})();
