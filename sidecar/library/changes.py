@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import Mode
+from sidecar.contract import Mode, Sources
 from sidecar.library.connections import Shape
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.records import Dropped, Mapped, Record, Snapshot
@@ -44,6 +44,7 @@ class FileChange(Struct, frozen=True):
     suggestion: Suggestion
     mapped: tuple[Mapped, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    sources: Sources = Sources()
 
 
 class Encoded(Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import Proposal
+from sidecar.contract import Proposal, Sources
 from sidecar.library.queries import IDS, as_json
 from sidecar.tagging.records import Dropped, Mapped
 from sidecar.tagging.tags import Suggestion, Tags
@@ -27,6 +27,7 @@ class StoredProposal(Struct, frozen=True, kw_only=True):
     after: Tags
     mapped: tuple[Mapped, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    sources: Sources = Sources()
 
 
 _encoder = msgspec.json.Encoder()

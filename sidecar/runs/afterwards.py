@@ -3,12 +3,12 @@
 Both keep runs out while they work and go batch by batch, one transaction each, as a run does.
 """
 
+import functools
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from sidecar import __version__
 from sidecar.contract import (
@@ -17,6 +17,7 @@ from sidecar.contract import (
     Reason,
     RunStatus,
     RunSummary,
+    Sources,
     TagType,
     Undone,
     Usage,
@@ -35,7 +36,7 @@ from sidecar.runs.knowledge import Tables
 from sidecar.runs.progress import BatchOutcome, Tally, completion_message
 from sidecar.runs.run import rfc3339
 from sidecar.runs.runs import Runs, book_run
-from sidecar.runs.writing import NO_TAGS, REFUSED
+from sidecar.runs.writing import NO_TAGS, REFUSED, sum_of
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
@@ -53,7 +54,7 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
         ids = await library.read(lambda c, _: undoable_ids(c, booked.row))
         restored = 0
         for part in _parts(ids, UNDO_FILES):
-            restored += await library.write(partial(_undo_part, booked.row, part))
+            restored += await library.write(functools.partial(_undo_part, booked.row, part))
     return Undone(run_id, restored, tagged - restored)
 
 
@@ -113,8 +114,8 @@ class Application:
         tally = Tally(total_files=self._new.total_files, total_batches=self._new.total_batches)
         for number, ids in enumerate(self._parts, 1):
             stamp = self._stamp(row)
-            count = partial(self._count, number, stamp)
-            outcome, used, tables = await self._library.write(partial(self._write, stamp, count, ids))
+            count = functools.partial(self._count, number, stamp)
+            outcome, used, tables = await self._library.write(functools.partial(self._write, stamp, count, ids))
             knowledge.mappings.saved(used)
             knowledge.adopt(tables)
             tally = tally.with_batch(outcome)
@@ -124,7 +125,7 @@ class Application:
     def _write(
         self,
         stamp: Stamp,
-        count: Callable[[BatchOutcome], BatchCount],
+        count: Callable[[BatchOutcome, Sources], BatchCount],
         ids: Sequence[int],
         transaction: Transaction,
     ) -> tuple[BatchOutcome, list[Mapping], Tables | None]:
@@ -149,7 +150,8 @@ class Application:
         paths = {entry.file_id: entry.file_path for entry in stored}
         result = BatchOutcome(len(stored) - len(failed), failures_of(failed, paths))
         run_rows.insert_failures(connection, stamp.row, result.failures)
-        run_rows.count_batch(connection, stamp.row, count(result))
+        sources = functools.reduce(sum_of, (entry.sources for entry in changes), Sources())
+        run_rows.count_batch(connection, stamp.row, count(result, sources))
         return result, [entry for entry in used if not entry.saved], tables
 
     def _outcome(
@@ -164,7 +166,7 @@ class Application:
         change = decide(snapshot.tags, earlier, suggestion, self._source.mode, vocabulary)
         if change is None:
             return Failed(Reason.INVALID_TAGS, NO_TAGS)
-        return FileChange(snapshot, change, suggestion, entry.mapped, entry.dropped)
+        return FileChange(snapshot, change, suggestion, entry.mapped, entry.dropped, entry.sources)
 
     def _mappings(self, changes: Sequence[FileChange], failed: dict[int, Failed]) -> Counter[Mapping]:
         """The mappings behind what was written, once for each use."""
@@ -203,7 +205,7 @@ class Application:
         now, new = datetime.now(UTC), self._new
         return Stamp(new.run_id, row, new.model, new.mode, __version__, rfc3339(now), f"{now:%Y-%m-%d %H:%M:%S}")
 
-    def _count(self, number: int, stamp: Stamp, result: BatchOutcome) -> BatchCount:
+    def _count(self, number: int, stamp: Stamp, result: BatchOutcome, sources: Sources) -> BatchCount:
         return BatchCount(
             batch=number,
             ended_at=stamp.date,
@@ -213,6 +215,7 @@ class Application:
             failed=result.failed,
             skipped=result.skipped,
             usage=Usage(),
+            sources=sources,
         )
 
 

@@ -42,8 +42,13 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
         return Report(
             run=summary,
             sources=run_rows.sources(connection, run.row),
-            tags=[TagCount(kind, value, n) for (kind, value), n in counts.most_common()],
-            failures=[ReasonCount(reason, n) for reason, n in failures.most_common()],
+            tags=[
+                TagCount(*pair, counts[pair]) for pair in sorted(counts, key=lambda pair: (-counts[pair], pair))
+            ],
+            failures=[
+                ReasonCount(reason, failures[reason])
+                for reason in sorted(failures, key=lambda r: (-failures[r], r))
+            ],
             batches=run_rows.batches(connection, run.row),
             worries=worries[:MOST_WORRIES],
             worrying_files=len(worries),

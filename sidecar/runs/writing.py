@@ -110,14 +110,21 @@ class Writing:
                 continue
             resolved = self._knowledge.mappings.resolve(raw_tags, vocabulary)
             used.update(resolved.used)
-            sources = _sum(sources, resolved.sources)
+            sources = sum_of(sources, resolved.sources)
             earlier = snapshot.record.change if snapshot.record else None
             change = decide(snapshot.tags, earlier, resolved.suggestion, self._stamp.mode, vocabulary)
             if change is None:
                 failed[snapshot.file.id] = _untaggable(self._asked)
             else:
                 changes.append(
-                    FileChange(snapshot, change, resolved.suggestion, resolved.mapped, resolved.dropped)
+                    FileChange(
+                        snapshot,
+                        change,
+                        resolved.suggestion,
+                        resolved.mapped,
+                        resolved.dropped,
+                        resolved.sources,
+                    )
                 )
         texts = encoded([] if self._dry_run else changes, self._stamp)
         return _Prepared(vocabulary, changes, texts, failed, used, sources)
@@ -171,8 +178,10 @@ def _proposal(entry: FileChange) -> StoredProposal:
         after=entry.change.after,
         mapped=entry.mapped,
         dropped=entry.dropped,
+        sources=entry.sources,
     )
 
 
-def _sum(one: Sources, other: Sources) -> Sources:
+def sum_of(one: Sources, other: Sources) -> Sources:
+    """Counts of two files or batches together."""
     return Sources(*(getattr(one, name) + getattr(other, name) for name in Sources.__struct_fields__))
