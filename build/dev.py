@@ -2,8 +2,12 @@
 
     python3 build/dev.py demo [args]     the demo, against the stand-in for Gemini
     python3 build/dev.py check           format, lint, types, imports, tests; stops at the first failure
+    python3 build/dev.py check --everything   also what needs programs beside Python, see .ci/run: browsers,
+                                         Rust, npm, a real Tauri window, the frozen file, the trust figures
     python3 build/dev.py test [args]     pytest with these arguments
     python3 build/dev.py bench [args]    the benchmark
+    python3 build/dev.py trust [args]    the figures of faults and kills
+    python3 build/dev.py freeze          the executable that a shell bundles
 
 Standard library only. Everything runs in the project's root, and exit codes are passed through.
 """
@@ -12,27 +16,68 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
-USAGE = "usage: python3 build/dev.py demo [args] | check | test [pytest args] | bench [args]"
+USAGE = "usage: python3 build/dev.py demo|test|bench|trust [args] | check [--everything] | freeze"
 HAS_PIP = "import importlib.util as u, sys; sys.exit(u.find_spec('pip') is None)"
-MODULES = {"demo": ["sidecar", "demo"], "test": ["pytest"], "bench": ["tests.bench"]}
+MODULES = {
+    "demo": ["-m", "sidecar", "demo"],
+    "test": ["-m", "pytest"],
+    "bench": ["-m", "tests.bench"],
+    "trust": ["-m", "tests.trust"],
+    "freeze": [str(ROOT / "build" / "freeze.py")],
+}
 
-CHECKS: list[list[str]] = [
-    [str(PYTHON), "-m", "ruff", "format", "--check", "."],
-    [str(PYTHON), "-m", "ruff", "check", "."],
-    [str(PYTHON), "-m", "mypy"],
-    [str(BIN / "lint-imports")],  # import-linter has no `-m` form
-    [str(PYTHON), "-m", "pytest"],
-]
+WINDOW = "tests/tauri/window"
+FROZEN_TOO = ["tests/contract/test_process.py", "tests/contract/test_protocol.py", WINDOW]
+"""Tests that the frozen file has to pass as well; the window is tested with it only."""
+
+
+class Check(NamedTuple):
+    """One step: what it is called, what it runs, and what it adds to the environment."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str] | None = None
+
+
+def checks(*, everything: bool) -> Iterator[Check]:
+    """All steps in order; made one by one, since a later one may need what an earlier one has built."""
+    yield Check("ruff format", [str(PYTHON), "-m", "ruff", "format", "--check", "."])
+    yield Check("ruff", [str(PYTHON), "-m", "ruff", "check", "."])
+    yield Check("mypy", [str(PYTHON), "-m", "mypy"])
+    yield Check("import-linter", [str(BIN / "lint-imports")])  # it has no `-m` form
+    if not everything:
+        yield Check("pytest", [str(PYTHON), "-m", "pytest", "-m", "not system"])
+        return
+    yield Check("pytest", [str(PYTHON), "-m", "pytest", f"--ignore={WINDOW}"])
+    yield Check("freeze", [str(PYTHON), *MODULES["freeze"]])
+    frozen = frozen_file()
+    yield Check("pytest, frozen", [str(PYTHON), "-m", "pytest", "tests/frozen"], {"LIGEIA_FROZEN": frozen})
+    program = {"LIGEIA_SIDECAR_COMMAND": json.dumps([frozen])}
+    yield Check("pytest with the frozen file", [str(PYTHON), "-m", "pytest", *FROZEN_TOO], program)
+    yield Check("trust", [str(PYTHON), *MODULES["trust"]])
+
+
+def frozen_file() -> str:
+    """The onefile that `freeze` has just left."""
+    found = [path for path in (ROOT / "build" / "out").glob("ligeia-sidecar-*") if path.suffix in {"", ".exe"}]
+    files = [path for path in found if path.is_file()]
+    if len(files) != 1:
+        raise DevError("build/out holds not one frozen file but " + (", ".join(map(str, files)) or "none"))
+    return str(files[0])
 
 
 class DevError(Exception):
@@ -60,37 +105,42 @@ def dispatch(command: str = "", *args: str) -> int:
     if command in {"-h", "--help"}:
         print(USAGE)
         return 0
-    if command not in {*MODULES, "check"} or (command == "check" and args):
+    everything = command == "check" and args == ("--everything",)
+    if command not in {*MODULES, "check"} or (command == "check" and args and not everything):
         raise DevError(USAGE, 2)
-    prepare(dev=command != "demo")
+    prepare("" if command == "demo" else "[dev,window]" if everything else "[dev]")
     if command == "check":
-        return check()
-    return run([str(PYTHON), "-m", *MODULES[command], *args])
+        return check(everything=everything)
+    return run([str(PYTHON), *MODULES[command], *args])
 
 
-def check() -> int:
-    """Runs every check in order, up to the first that fails."""
-    for command in CHECKS:
-        name = " ".join(command[2:] if command[1:2] == ["-m"] else [Path(command[0]).name])
+def check(*, everything: bool) -> int:
+    """Runs the checks in order, up to the first that fails."""
+    for name, command, environment in checks(everything=everything):
         print(f"== {name}", flush=True)
-        code = run(command)
+        began = time.monotonic()
+        code = run(command, environment)
         if code:
             raise DevError(f"{name} failed with exit code {code}", code)
+        print(f"== {name}: {time.monotonic() - began:.0f} s", flush=True)
     print("== all checks passed", flush=True)
+    if not everything:
+        print("Not run: what needs programs beside Python (check --everything; .ci/run installs them).")
     return 0
 
 
-def prepare(*, dev: bool) -> None:
+def prepare(extras: str) -> None:
     """Leaves .venv with the project installed as pyproject.toml says now; quick when it already is."""
     if sys.version_info < (3, 11):  # noqa: UP036 - run by whatever python3 the machine has
         raise DevError("Python 3.11 or newer is needed, this is " + sys.version.split()[0])
     wanted = fingerprint()
-    # The dev install holds everything a plain one does, so its stamp serves both.
-    stamps = [VENV / "installed-dev"] if dev else [VENV / "installed-dev", VENV / "installed"]
+    # An install with more extras holds everything that one with fewer does.
+    ordered = ["[dev,window]", "[dev]", ""]
+    stamps = [VENV / f"installed{name}" for name in ordered[: ordered.index(extras) + 1]]
     if PYTHON.exists() and any(stamp.is_file() and stamp.read_text() == wanted for stamp in stamps):
         return
     make_venv()
-    target = ".[dev]" if dev else "."
+    target = f".{extras}"
     print(f"Installing {target} into {VENV}", file=sys.stderr, flush=True)
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     code = run([*pip, "-e", target])
@@ -116,9 +166,9 @@ def fingerprint() -> str:
     return hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + os.fsencode(ROOT)).hexdigest()
 
 
-def run(command: list[str]) -> int:
+def run(command: list[str], environment: dict[str, str] | None = None) -> int:
     """Waits for a command in the project's root; Ctrl-C is the command's to answer."""
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}) as process:
         while True:
             try:
                 code = process.wait()

@@ -1,5 +1,18 @@
-"""Assertions of the harness say what they compared, as those of the tests do."""
+"""What all tests share: readable assertions of the harness, and the mark of tests that need other programs."""
+
+from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("tests.harness")
+
+_FOLDERS = ("tauri", "frozen")
+"""Whatever is tested there needs npm, Rust, a window or the frozen file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks those tests, so that a machine with nothing but Python can run all the others."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in _FOLDERS:
+            item.add_marker(pytest.mark.system)

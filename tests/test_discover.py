@@ -68,6 +68,7 @@ def _run(folder: Path, program: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.system
 async def test_what_rpc_discover_answers_is_valid_openrpc(published: jsonschema_rs.Draft7Validator) -> None:
     async with harness.start(None, None) as sidecar:
         answer = await sidecar.result("rpc.discover")
@@ -76,6 +77,7 @@ async def test_what_rpc_discover_answers_is_valid_openrpc(published: jsonschema_
     assert answer == again == DOCUMENT
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "spoil",
     [
