@@ -1,0 +1,131 @@
+"""Unknown tags: one request for each in the whole process, whoever meets it and whoever is cut off."""
+
+import json
+
+import trio
+import trio.testing
+
+from sidecar.contract import Reason, RunStatus, TagType
+from sidecar.gemini.calls import Stop
+from sidecar.gemini.mapping import MOST_TAGS_A_REQUEST, UnknownTags
+from sidecar.gemini.policy import End, GiveUp, Halve
+from sidecar.tagging.answers import RawTags, Reply
+from sidecar.tagging.mappings import REMOVE, Mappings
+from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
+
+VOCABULARY = Vocabulary([VocabularyTag(TagType.KEYWORD, "biome:cave"), VocabularyTag(TagType.MOOD, "eerie")])
+CAVERN = (TagType.KEYWORD, "cavern")
+
+
+def raw(*keywords: str) -> list[RawTags]:
+    return [RawTags(keywords=keywords)]
+
+
+def answer(*pairs: tuple[str, str | None]) -> Reply:
+    return Reply(json.dumps([{"type": "keyword", "invalid": tag, "valid": valid} for tag, valid in pairs]))
+
+
+class Gemini:
+    """Answers each question with the next of its answers, once its gate is open."""
+
+    def __init__(self, *answers: Reply | Stop) -> None:
+        self.asked: list[list[str]] = []
+        self.gate = trio.Event()
+        self._answers = list(answers)
+
+    async def ask(self, unknown: list[tuple[TagType, str]]) -> Reply | Stop:
+        self.asked.append([tag for _, tag in unknown])
+        await self.gate.wait()
+        return self._answers.pop(0)
+
+
+async def test_batches_that_meet_a_tag_at_once_share_one_request() -> None:
+    unknown, gemini = UnknownTags(Mappings()), Gemini(answer(("cavern", "biome:cave")))
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(unknown.learn, raw("cavern"), VOCABULARY, gemini.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        gemini.gate.set()
+    assert gemini.asked == [["cavern"]]
+    found = unknown.mappings.find(CAVERN, VOCABULARY)
+    assert found is not None and found.valid == "biome:cave"
+
+
+async def test_when_the_batch_that_asks_is_cut_off_one_that_waits_takes_over() -> None:
+    unknown, gemini = UnknownTags(Mappings()), Gemini(answer(("cavern", "biome:cave")))
+    async with trio.open_nursery() as nursery:
+        first = trio.CancelScope()
+
+        async def cut_off() -> None:
+            with first:
+                await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask)
+
+        nursery.start_soon(cut_off)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(unknown.learn, raw("cavern"), VOCABULARY, gemini.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        assert gemini.asked == [["cavern"]]
+        first.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert gemini.asked == [["cavern"], ["cavern"]]
+        gemini.gate.set()
+    assert unknown.mappings.find(CAVERN, VOCABULARY) is not None
+
+
+async def test_what_fits_nothing_is_remembered_and_what_is_left_out_is_not_asked_again() -> None:
+    unknown, gemini = UnknownTags(Mappings()), Gemini(answer(("cavern", None), ("other", "biome:cave")))
+    gemini.gate.set()
+    assert await unknown.learn(raw("cavern", "forgotten"), VOCABULARY, gemini.ask) is None
+    assert await unknown.learn(raw("cavern", "forgotten"), VOCABULARY, gemini.ask) is None
+    assert gemini.asked == [["cavern", "forgotten"]]
+    found = unknown.mappings.find(CAVERN, VOCABULARY)
+    assert found is not None and found.valid == REMOVE
+
+
+async def test_an_answer_outside_of_the_vocabulary_or_of_another_type_does_not_count() -> None:
+    reply = Reply(
+        json.dumps(
+            [
+                {"type": "keyword", "invalid": "cavern", "valid": "biome:grotto"},
+                {"type": "mood", "invalid": "other", "valid": "eerie"},
+            ]
+        )
+    )
+    unknown, gemini = UnknownTags(Mappings()), Gemini(reply)
+    gemini.gate.set()
+    await unknown.learn(raw("cavern", "other"), VOCABULARY, gemini.ask)
+    assert unknown.mappings.find(CAVERN, VOCABULARY) is None
+    assert unknown.mappings.unknown(raw("cavern", "other"), VOCABULARY) == {}
+
+
+async def test_a_valid_tag_may_be_spelt_in_another_way() -> None:
+    unknown, gemini = UnknownTags(Mappings()), Gemini(answer(("CAVERN", " Biome / Cave ")))
+    gemini.gate.set()
+    await unknown.learn(raw("Cavern"), VOCABULARY, gemini.ask)
+    found = unknown.mappings.find(CAVERN, VOCABULARY)
+    assert found is not None and (found.invalid, found.valid) == ("Cavern", "biome:cave")
+
+
+async def test_many_tags_go_in_several_requests() -> None:
+    tags = [f"tag {number}" for number in range(2 * MOST_TAGS_A_REQUEST + 1)]
+    unknown, gemini = UnknownTags(Mappings()), Gemini(Reply("[]"), Reply("[]"), Reply("[]"))
+    gemini.gate.set()
+    await unknown.learn(raw(*tags), VOCABULARY, gemini.ask)
+    assert [len(asked) for asked in gemini.asked] == [MOST_TAGS_A_REQUEST, MOST_TAGS_A_REQUEST, 1]
+
+
+async def test_a_refusal_for_its_content_is_not_repeated_and_a_failure_is() -> None:
+    refused, failed = Halve(Reason.BLOCKED, "Blocked."), GiveUp(Reason.TIMEOUT, "Too late.")
+    unknown, gemini = UnknownTags(Mappings()), Gemini(failed, refused)
+    gemini.gate.set()
+    assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is failed
+    assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is None
+    assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is None
+    assert len(gemini.asked) == 2
+
+
+async def test_what_ends_the_run_is_told() -> None:
+    end = End(RunStatus.QUOTA_EXHAUSTED, "Used up.")
+    unknown, gemini = UnknownTags(Mappings()), Gemini(end)
+    gemini.gate.set()
+    assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is end
