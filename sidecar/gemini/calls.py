@@ -3,15 +3,14 @@
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
 
 from sidecar.contract import RunStatus, Usage
-from sidecar.gemini.client import ApiVersion, GeminiClient, Request
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.pace import Pace
-from sidecar.gemini.places import NotSent, Place
 from sidecar.gemini.policy import (
     End,
     GiveUp,
@@ -26,7 +25,11 @@ from sidecar.gemini.policy import (
     ended_by_versions,
     verdict,
 )
+from sidecar.gemini.requests import ApiVersion, NotSent, Place, Request
 from sidecar.tagging.answers import Reply
+
+if TYPE_CHECKING:
+    from sidecar.gemini.client import GeminiClient
 
 Stop = Halve | GiveUp | End
 """What a call may come to instead of a reply."""
@@ -58,7 +61,7 @@ class Calls:
 
     def __init__(
         self,
-        client: GeminiClient,
+        client: "GeminiClient",
         version: ApiVersion,
         pace: Pace,
         limits: Limits,

@@ -1,7 +1,7 @@
 """One request to Gemini through the google-genai SDK on trio. Its errors and httpx's become GeminiError.
 
 `google.genai` is imported when the first client is opened: it costs 0.3–0.5 s and 25–30 MB, and
-`status` must answer before.
+`status` must answer before. For the same reason this module itself is imported by `opening` only.
 """
 
 import gc
@@ -13,58 +13,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import trio
-from msgspec import Struct
 
 from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify
-from sidecar.gemini.places import FreePlace, Place
 from sidecar.gemini.replies import Answer, read_reply, read_usage
+from sidecar.gemini.requests import FreePlace, Place, Request
 from sidecar.redaction import Redactor
 from sidecar.settings import Settings
 
-if TYPE_CHECKING:
-    pass
-
-API_VERSIONS = ("v1beta", "v1")
-"""Tried in this order: the SDK's default `v1` has refused `systemInstruction` before (req_llm#162)."""
 SHORTEST_SERVER_DEADLINE_SECONDS = 10
 """Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
-
-
-class Request(Struct, frozen=True):
-    """What is asked. `schema` is an OpenAPI subset; None sends none (but still asks for JSON).
-
-    `flex`: on the tier that costs half, and that Gemini may turn away with a 503 when it is busy.
-    """
-
-    system: str
-    text: str
-    schema: dict[str, Any] | None
-    flex: bool = False
-
-
-class ApiVersion:
-    """Which API version the process uses; remembered across runs once one was refused."""
-
-    def __init__(self) -> None:
-        self._refused: set[str] = set()
-
-    @property
-    def current(self) -> str:
-        """The first version that was not refused; the first of all when both were."""
-        return next((version for version in API_VERSIONS if version not in self._refused), API_VERSIONS[0])
-
-    def refuse(self, version: str) -> bool:
-        """Remembers that a field is unknown to `version`; False when no other version is left."""
-        self._refused.add(version)
-        if len(self._refused) < len(API_VERSIONS):
-            return True
-        self._refused.clear()
-        return False
 
 
 class GeminiClient:

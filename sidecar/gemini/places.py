@@ -1,50 +1,26 @@
 """A request's turn on the network, and the hooks of the HTTP client that keep to it.
 
 The SDK makes the HTTP request itself, a good deal of work before its first byte and after its last: all
-of that is done without a place, so that it costs nobody's turn. Bounds the size of answers, too.
+of that is done without a place, so that it costs nobody's turn. Bounds the size of answers, too, as they
+are sent and as they unfold: answers are unpacked here, since httpx unpacks without a bound.
 """
 
 import math
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import trio
 from msgspec import Struct
 
+from sidecar.gemini.requests import Place
+
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""As sent. A tagging answer for 500 files has some 150 kB."""
-
-
-class NotSent(Exception):  # noqa: N818 - nothing went wrong
-    """The way was closed in the last instant: not a byte of the request left."""
-
-
-class Place(Protocol):
-    """From just before a request's first byte to the last of its answer."""
-
-    async def enter(self) -> None:
-        """Waits for the turn. Raises NotSent."""
-
-    def check(self) -> None:
-        """In the last instant before the first byte (a TLS handshake may lie before it). Raises NotSent."""
-
-    def leave(self) -> None:
-        """The turn is over. Idempotent."""
-
-
-class FreePlace:
-    """For single requests outside of runs: always theirs."""
-
-    async def enter(self) -> None:
-        """At once."""
-
-    def check(self) -> None:
-        """Never closed."""
-
-    def leave(self) -> None:
-        """Nothing to give back."""
+"""Unpacked. A tagging answer for 500 files has some 150 kB."""
+_GZIP = 16 + zlib.MAX_WBITS
+"""See zlib.decompressobj: a gzip header is required."""
 
 
 class Attempt(Struct, frozen=True):
@@ -68,36 +44,60 @@ async def enter(request: httpx.Request) -> None:
             current.place.check()
 
     request.extensions["trace"] = trace
+    request.headers["accept-encoding"] = "gzip"
     current.scope.deadline = math.inf
     await current.place.enter()
     current.scope.deadline = trio.current_time() + current.timeout_seconds
 
 
 class _BoundedStream(httpx.AsyncByteStream):
-    """An answer's body, bounded in size; `complete` is called after its last byte."""
+    """An answer's body, unpacked and bounded in size; `complete` is called after its last byte."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, complete: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, *, zipped: bool, complete: Callable[[], None]) -> None:
         self._stream = stream
+        self._zipped = zipped
         self._complete = complete
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+        unpack = _unpacker() if self._zipped else _as_it_is
+        room_bytes = LARGEST_ANSWER_BYTES
         async for chunk in self._stream:
-            size += len(chunk)
-            if size > LARGEST_ANSWER_BYTES:
+            data = unpack(chunk, room_bytes + 1)
+            room_bytes -= len(data)
+            if room_bytes < 0:
                 raise httpx.DecodingError("the answer is too large")
-            yield chunk
+            yield data
         self._complete()
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
 
+def _unpacker() -> Callable[[bytes, int], bytes]:
+    """Unpacks a gzip stream chunk by chunk, each to at most so many bytes. Raises httpx.DecodingError."""
+    stream = zlib.decompressobj(_GZIP)
+
+    def unpack(chunk: bytes, most_bytes: int) -> bytes:
+        try:
+            return stream.decompress(chunk, most_bytes)
+        except zlib.error:
+            raise httpx.DecodingError("the answer is not the gzip that it says it is") from None
+
+    return unpack
+
+
+def _as_it_is(chunk: bytes, _most_bytes: int) -> bytes:
+    return chunk
+
+
 async def bound_answer(response: httpx.Response) -> None:
     """A good answer gives its place away as soon as it is complete; a refusal keeps it until it is judged."""
+    encoding = response.headers.pop("content-encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "identity"):
+        raise httpx.DecodingError("the answer is packed in a way that was not asked for")
     if isinstance(response.stream, httpx.AsyncByteStream):
         complete = attempt.get().place.leave if response.status_code == 200 else _nothing
-        response.stream = _BoundedStream(response.stream, complete)
+        response.stream = _BoundedStream(response.stream, zipped=encoding == "gzip", complete=complete)
 
 
 def _nothing() -> None:

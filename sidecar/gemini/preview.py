@@ -2,8 +2,8 @@
 
 import httpx
 
-from sidecar.gemini.client import ApiVersion, Request, open_client
-from sidecar.gemini.places import FreePlace
+from sidecar.gemini.client import open_client
+from sidecar.gemini.requests import ApiVersion, FreePlace, Request
 from sidecar.settings import Settings
 
 _NO_KEY = "none"
@@ -22,7 +22,7 @@ class _Keep(httpx.AsyncBaseTransport):
         return httpx.Response(200, json=_ANSWER)
 
 
-async def bodies(requests: list[Request], settings: Settings, version: ApiVersion) -> list[bytes]:
+async def bodies_of(requests: list[Request], settings: Settings, version: ApiVersion) -> list[bytes]:
     """The body of each request. Raises GeminiError SETTING when base URL or key cannot be used at all."""
     keep = _Keep()
     with_key = settings.with_key(settings.api_key or _NO_KEY)

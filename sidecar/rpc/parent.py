@@ -1,30 +1,96 @@
-"""Notices the death of the parent process while stdin is still open (somebody else may hold it).
+"""Notices the death of the process that this one works for, while stdin is still open (somebody may hold it).
 
-POSIX: an orphan gets another parent, so a slow poll of the parent's id tells; `PR_SET_PDEATHSIG` is not
-used, since it fires when the thread that started us ends, and a Rust runtime's threads come and go.
-Windows: a wait on the parent's handle; written after the documentation of OpenProcess, not run here.
+That is the parent; and in a onefile, where the parent is only its bootloader, that one's parent too: the
+shell. Linux tells at once, by a pidfd; other POSIX systems are polled. `PR_SET_PDEATHSIG` is not used: it
+fires when the thread that started us ends, and a Rust runtime's threads come and go. Windows: a wait on
+handles, written after the documentation of OpenProcess and NtQueryInformationProcess, not run here; nor is
+macOS.
 """
 
 import os
 import sys
+from pathlib import Path
+from typing import Final
 
 import trio
 
-POLL_SECONDS = 0.25
-_SYNCHRONIZE = 0x00100000
+from sidecar.rpc import unpacked
+
+POLL_SECONDS: Final = 0.25
+_SYNCHRONIZE: Final = 0x00100000
+_QUERY_LIMITED_INFORMATION: Final = 0x1000
 
 
 async def wait_for_death() -> None:
-    """Returns when the process that started this one is gone."""
-    if sys.platform == "win32":
-        import ctypes  # noqa: PLC0415 - needed on Windows only
+    """Returns when the parent is gone, or in a onefile the bootloader or the shell above it."""
+    pids = {os.getppid()}
+    bootloader = unpacked.bootloader_pid()
+    if bootloader is not None:
+        pids |= {bootloader, await _parent_of(bootloader)}
+    async with trio.open_nursery() as nursery:
 
-        handle = ctypes.windll.kernel32.OpenProcess(_SYNCHRONIZE, False, os.getppid())
+        async def watch(pid: int) -> None:
+            await _death_of(pid)
+            nursery.cancel_scope.cancel()
+
+        for pid in pids:
+            nursery.start_soon(watch, pid)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _open(pid: int) -> int:
+        """A handle to wait on; 0 when there is no such process or it is not ours to watch."""
+        handle: int = ctypes.windll.kernel32.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, pid)
+        return handle
+
+    async def _death_of(pid: int) -> None:
+        handle = _open(pid)
         if handle:
             await trio.lowlevel.WaitForSingleObject(handle)
         else:
             await trio.sleep_forever()
-    else:
+
+    async def _parent_of(pid: int) -> int:
+        handle = _open(pid)
+        information = (ctypes.c_void_p * 6)()  # PROCESS_BASIC_INFORMATION, whose last word is the parent's id
+        size = ctypes.sizeof(information)
+        ctypes.windll.ntdll.NtQueryInformationProcess(handle, 0, ctypes.byref(information), size, None)
+        ctypes.windll.kernel32.CloseHandle(handle)
+        return information[5] or 0
+
+else:
+
+    async def _death_of(pid: int) -> None:
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        except (AttributeError, OSError):  # not Linux; an old kernel, a sandbox, a parent outside of it (pid 0)
+            await _poll(pid)
+            return
+        try:
+            await trio.lowlevel.wait_readable(fd)
+        finally:
+            os.close(fd)
+
+    async def _poll(pid: int) -> None:
+        # An orphan gets another parent at once, while a dead process that nobody reaps keeps its pid.
         parent = os.getppid()
-        while os.getppid() == parent:  # noqa: ASYNC110 - no event exists for it
+        while os.getppid() == parent and unpacked.is_alive(pid):  # noqa: ASYNC110 - no event exists for it
             await trio.sleep(POLL_SECONDS)
+
+    async def _parent_of(pid: int) -> int:
+        """Its parent's pid; 0, which never dies, when that cannot be told."""
+        if sys.platform == "linux":
+            return _parent_in_proc(pid)
+        ended = await trio.run_process(["ps", "-o", "ppid=", "-p", str(pid)], capture_stdout=True, check=False)
+        return int(ended.stdout or 0)
+
+    def _parent_in_proc(pid: int) -> int:
+        try:
+            line = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")  # `pid (name) state parent …`
+        except OSError:
+            return 0
+        return int(line.rpartition(")")[2].split()[1])

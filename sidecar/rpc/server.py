@@ -7,18 +7,18 @@ becomes a line of the protocol is `_answered`.
 
 import logging
 import math
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import trio
 
 from sidecar.contract import BatchReport, Code, Completion, Event, RpcError, event_name
 from sidecar.library.store import open_library
 from sidecar.redaction import Redactor
-from sidecar.rpc import jsonrpc, parent, stdio
+from sidecar.rpc import jsonrpc, parent, stdio, unpacked
 from sidecar.rpc.lines import Line, TooLong
 from sidecar.rpc.logs import Logs
 from sidecar.rpc.methods import Answer, App, call
@@ -47,7 +47,7 @@ async def running_app(settings: Settings, emit: Callable[[Event], None], redacto
 async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
     """Serves until the input ends, a signal arrives, the parent dies or `shutdown` is called.
 
-    Does not return: leaves by `os._exit(0)`, because a thread may be parked in a read of stdin, which a
+    Does not return: leaves by `os._exit`, because a thread may be parked in a read of stdin, which a
     normal exit would wait for or abort on (cpython#129536).
     """
     outbox = Outbox(streams.stdout_fd)
@@ -57,6 +57,7 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
         nursery.start_soon(_stop_at, parent.wait_for_death, app.stop)
         nursery.start_soon(_stop_at_signals, app.stop)
         nursery.start_soon(server.read, streams.stdin_fd)
+        nursery.start_soon(partial(trio.to_thread.run_sync, unpacked.sweep, abandon_on_cancel=True))
         await app.stop.wait()
         with trio.move_on_after(END_SECONDS):
             await app.runs.stop()
@@ -65,7 +66,7 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
             await app.library.closed()
         outbox.flush(FLUSH_SECONDS)
         logs.flush(FLUSH_SECONDS)
-        os._exit(0)
+        unpacked.leave(0)
 
 
 class Server:

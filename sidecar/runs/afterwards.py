@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
+import msgspec
+
 from sidecar import __version__
 from sidecar.contract import (
     Applied,
@@ -37,10 +39,10 @@ from sidecar.runs.progress import BatchOutcome, Tally, completion_message
 from sidecar.runs.run import rfc3339
 from sidecar.runs.runs import Runs, book_run
 from sidecar.runs.writing import NO_TAGS, REFUSED, sum_of
-from sidecar.tagging.mappings import Mapping
+from sidecar.tagging.mappings import REMOVE, Mapping
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
-from sidecar.tagging.vocabulary import Vocabulary
+from sidecar.tagging.vocabulary import Vocabulary, normalise
 
 UNDO_FILES = 100
 """Files a transaction: some 10 ms, so that the shell's own writes find the lock free."""
@@ -116,8 +118,7 @@ class Application:
             stamp = self._stamp(row)
             count = functools.partial(self._count, number, stamp)
             outcome, used, tables = await self._library.write(functools.partial(self._write, stamp, count, ids))
-            knowledge.mappings.saved(used)
-            knowledge.adopt(tables)
+            self._remember(used, tables)
             tally = tally.with_batch(outcome)
         await self._end(row, tally)
         return Applied(self._new.run_id, tally.processed_files, tally.failed_files + tally.skipped_files)
@@ -166,15 +167,30 @@ class Application:
         change = decide(snapshot.tags, earlier, suggestion, self._source.mode, vocabulary)
         if change is None:
             return Failed(Reason.INVALID_TAGS, NO_TAGS)
-        return FileChange(snapshot, change, suggestion, entry.mapped, entry.dropped, entry.sources)
+        mapped = tuple(tag for tag in entry.mapped if vocabulary.has(tag.type, tag.tag))
+        return FileChange(snapshot, change, suggestion, mapped, entry.dropped, entry.sources)
 
     def _mappings(self, changes: Sequence[FileChange], failed: dict[int, Failed]) -> Counter[Mapping]:
-        """The mappings behind what was written, once for each use."""
-        used: Counter[Mapping] = Counter()
+        """The mappings behind what was written and behind what was dropped, once for each use."""
+        knowledge, used = self._runs.knowledge, Counter[Mapping]()
         for entry in changes:
-            if entry.snapshot.file.id not in failed:
-                used.update(self._runs.knowledge.mappings.behind(entry.mapped))
+            if entry.snapshot.file.id in failed:
+                continue
+            used.update(knowledge.mappings.behind(entry.mapped))
+            for dropped in entry.dropped:
+                known = knowledge.mappings.find((dropped.type, normalise(dropped.tag)), knowledge.vocabulary)
+                if known is not None and known.valid == REMOVE:
+                    used[known] += 1
         return used
+
+    def _remember(self, used: Sequence[Mapping], tables: Tables | None) -> None:
+        """These mappings stand in the database now; `tables` were read before they did, so they go first."""
+        knowledge = self._runs.knowledge
+        knowledge.adopt(tables)
+        knowledge.mappings.saved(used)
+        for entry in used:
+            if knowledge.mappings.find(entry.key, knowledge.vocabulary) is None:
+                knowledge.mappings.put(msgspec.structs.replace(entry, saved=True))
 
     async def _end(self, row: int, tally: Tally) -> None:
         usage = Usage()

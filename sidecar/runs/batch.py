@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from sidecar.contract import FileFailure, Reason, ServiceTier, TagType
 from sidecar.gemini.calls import Calls, Meter, Stop
-from sidecar.gemini.client import Request
 from sidecar.gemini.policy import End, GiveUp, Halve
+from sidecar.gemini.requests import Request
 from sidecar.runs.knowledge import Knowledge
 from sidecar.settings import Settings
 from sidecar.tagging import prompts

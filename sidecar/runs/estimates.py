@@ -18,9 +18,9 @@ from sidecar.contract import (
     RpcError,
     Usage,
 )
-from sidecar.gemini import preview as gemini_preview
-from sidecar.gemini.client import ApiVersion, Request
 from sidecar.gemini.failures import GeminiError
+from sidecar.gemini.opening import loaded
+from sidecar.gemini.requests import ApiVersion, Request
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.own_tables import has_own_tables
@@ -70,10 +70,13 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
 
     Raises RpcError -32602 for unknown ids, -32013 when no request can be made with the settings, LibraryError.
     """
+    await loaded()
+    from sidecar.gemini.preview import bodies_of  # noqa: PLC0415 - see `gemini.opening`
+
     selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
     requests = await library.read(lambda c, shape: list(_requests(c, shape, settings, selection)))
     try:
-        bodies = await gemini_preview.bodies(requests, settings, version)
+        bodies = await bodies_of(requests, settings, version)
     except GeminiError as error:
         message = f"With these settings no request can be made: {error.detail}."
         raise RpcError(Code.REQUEST_REFUSED, message, {"status": error.status or error.kind.value}) from None

@@ -33,10 +33,11 @@ from sidecar.contract import (
     Usage,
 )
 from sidecar.gemini.calls import Calls, Meter
-from sidecar.gemini.client import ApiVersion, open_client
 from sidecar.gemini.failures import GeminiError
+from sidecar.gemini.opening import open_client
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import End, Limits, Tries, verdict
+from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries
 from sidecar.library.changes import Stamp
 from sidecar.library.connections import Shape

@@ -29,7 +29,7 @@ from sidecar.contract import (
     Started,
     Usage,
 )
-from sidecar.gemini.client import ApiVersion
+from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError

@@ -15,8 +15,9 @@ from sidecar.contract import (
     RpcError,
     Status,
 )
-from sidecar.gemini.client import ApiVersion, open_client
 from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.opening import open_client
+from sidecar.gemini.requests import ApiVersion
 from sidecar.rpc.methods.app import Answer, App
 
 

@@ -1,0 +1,73 @@
+"""What is asked of Gemini and under which conditions; nothing in here needs httpx or the SDK.
+
+Importing those costs a start time and memory that only calls to Gemini have to pay: see `opening`.
+"""
+
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+API_VERSIONS = ("v1beta", "v1")
+"""Tried in this order: the SDK's default `v1` has refused `systemInstruction` before (req_llm#162)."""
+
+
+class Request(Struct, frozen=True):
+    """What is asked. `schema` is an OpenAPI subset; None sends none (but still asks for JSON).
+
+    `flex`: on the tier that costs half, and that Gemini may turn away with a 503 when it is busy.
+    """
+
+    system: str
+    text: str
+    schema: dict[str, Any] | None
+    flex: bool = False
+
+
+class ApiVersion:
+    """Which API version the process uses; remembered across runs once one was refused."""
+
+    def __init__(self) -> None:
+        self._refused: set[str] = set()
+
+    @property
+    def current(self) -> str:
+        """The first version that was not refused; the first of all when both were."""
+        return next((version for version in API_VERSIONS if version not in self._refused), API_VERSIONS[0])
+
+    def refuse(self, version: str) -> bool:
+        """Remembers that a field is unknown to `version`; False when no other version is left."""
+        self._refused.add(version)
+        if len(self._refused) < len(API_VERSIONS):
+            return True
+        self._refused.clear()
+        return False
+
+
+class NotSent(Exception):  # noqa: N818 - nothing went wrong
+    """The way was closed in the last instant: not a byte of the request left."""
+
+
+class Place(Protocol):
+    """From just before a request's first byte to the last of its answer."""
+
+    async def enter(self) -> None:
+        """Waits for the turn. Raises NotSent."""
+
+    def check(self) -> None:
+        """In the last instant before the first byte (a TLS handshake may lie before it). Raises NotSent."""
+
+    def leave(self) -> None:
+        """The turn is over. Idempotent."""
+
+
+class FreePlace:
+    """For single requests outside of runs: always theirs."""
+
+    async def enter(self) -> None:
+        """At once."""
+
+    def check(self) -> None:
+        """Never closed."""
+
+    def leave(self) -> None:
+        """Nothing to give back."""

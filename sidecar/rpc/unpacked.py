@@ -1,0 +1,146 @@
+"""The folder `_MEI…` into which a onefile unpacks itself: removed by us where its bootloader no longer can.
+
+A onefile is two processes: the bootloader unpacks, starts Python, waits for it and removes the folder. A
+shell kills what it has started, the bootloader; so Python removes the folder when it is left alone, and
+at each start what earlier kills have left. The folder's name holds the bootloader's pid, in hex
+(pyi_utils_posix.c and pyi_utils_win32.c of PyInstaller 6.22). `MARKER`, unpacked before all else, tells
+our folders from those of other programs; Python holds a lock on it for as long as it lives.
+
+Outside of a onefile everything in here does nothing.
+"""
+
+import atexit
+import os
+import re
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+MARKER: Final = ".ligeia-sidecar"
+"""The dot sorts it before every other file of the archive; the spec puts it there under this name."""
+
+_NAME: Final = re.compile(r"_MEI([0-9a-f]{8})")
+_held: Final[list[int]] = []
+"""The descriptor of our lock, once `claim` has taken it."""
+_PROCESS_SYNCHRONIZE: Final = 0x00100000
+_WAIT_TIMEOUT: Final = 0x102
+
+
+def folder() -> Path | None:
+    """The folder that this process was unpacked into; None when it is no onefile."""
+    path = Path(getattr(sys, "_MEIPASS", ""))
+    return path if _NAME.match(path.name) else None
+
+
+def bootloader_pid() -> int | None:
+    """The process that has unpacked us, alive or not; None outside of a onefile."""
+    path = folder()
+    return None if path is None else _pid_in(path.name)
+
+
+def claim() -> None:
+    """Takes the folder's lock until this process ends, and lets a normal exit `release` it; call it once.
+
+    A process that a onefile starts from itself shares its folder (PyInstaller's sub-processes): the first has it.
+    """
+    path = folder()
+    fd = None if path is None else _locked(path / MARKER)
+    if fd is not None:
+        _held.append(fd)
+        atexit.register(release)
+
+
+def release() -> None:
+    """Removes the folder when the bootloader, whose task it is, is gone. The last act of the process.
+
+    POSIX only: Windows removes no file that is mapped into a process, and leaves it to the next `sweep`.
+    """
+    path = folder()
+    if path is not None and _held and sys.platform != "win32" and os.getppid() != _pid_in(path.name):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process here and now, from any thread, with nothing of it left lying about."""
+    release()
+    os._exit(code)
+
+
+def sweep() -> None:
+    """Removes our folders beside this one whose processes are all dead; never raises, whatever lies there."""
+    own = folder()
+    if own is None:
+        return
+    for path in own.parent.glob("_MEI*"):
+        if path != own and _is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process; one that waits to be reaped is there."""
+    if sys.platform == "win32":  # os.kill would end it. Not run here, after the documentation.
+        import ctypes  # noqa: PLC0415 - needed on Windows only
+
+        kernel32 = ctypes.windll.kernel32
+        handle = kernel32.OpenProcess(_PROCESS_SYNCHRONIZE, False, pid)
+        if not handle:
+            return False
+        state = kernel32.WaitForSingleObject(handle, 0)
+        kernel32.CloseHandle(handle)
+        return bool(state == _WAIT_TIMEOUT)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
+
+
+def _pid_in(name: str) -> int | None:
+    match = _NAME.match(name)
+    return int(match[1], 16) if match else None
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether it is ours (or holds nothing yet), its bootloader is dead, and nobody holds its lock."""
+    try:
+        found = path.lstat()
+        is_empty = stat.S_ISDIR(found.st_mode) and not any(path.iterdir())
+    except OSError:
+        return False
+    # The temp folder is everybody's: follow no link, and touch nothing of another user's.
+    is_own_folder = stat.S_ISDIR(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())
+    pid = _pid_in(path.name)
+    return is_own_folder and pid is not None and not is_alive(pid) and (is_empty or _is_free(path / MARKER))
+
+
+def _is_free(marker: Path) -> bool:
+    fd = _locked(marker)
+    if fd is None:
+        return False
+    os.close(fd)
+    return True
+
+
+def _locked(marker: Path) -> int | None:
+    """A descriptor that holds the marker's lock; None when there is no marker or another process holds it."""
+    try:
+        fd = os.open(marker, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415 - exists on Windows only
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
