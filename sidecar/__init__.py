@@ -9,10 +9,11 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `library/`     the database: every SQL statement, the one writer thread, readers, the run lock
 - `runs/`        the engine: counters, one batch, one run
 - `rpc/`         JSON-RPC over stdio: lines, methods, the server
-- `terminal`     `tag` and `demo` for people, over the same methods
+- `terminal/`    every subcommand for people, over the same methods
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
-Only `gemini/` opens sockets, only `library/` opens the database, only `rpc/stdio.py` touches fds 0, 1, 2.
+Only `gemini/` opens sockets, only `library/` opens the database, only `rpc/stdio.py` touches fds 0, 1, 2
+(and `terminal/display.py` fd 1, once its reader is gone).
 """
 
 __version__ = "1.0.0"

@@ -1,13 +1,16 @@
 """argv → exit code. Without a subcommand: JSON-RPC on stdin and stdout."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sidecar import __version__
 from sidecar.contract import NAME
+from sidecar.rpc import unpacked
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -20,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(0.0005)
     if options.command is None:
         return _serve(options)
+    unpacked.claim()
     from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
 
     return terminal.run(options)
@@ -28,10 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
     for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: os._exit(0))
+        signal.signal(getattr(signal, name), lambda *_: unpacked.leave(0))
     from sidecar.rpc import stdio  # noqa: PLC0415 - after the signals
 
     streams = stdio.claim()
+    unpacked.claim()
+    gc.disable()  # looking for garbage in what imports make finds none, and costs a start some ms
     import trio  # noqa: PLC0415 - after the streams are claimed
 
     from sidecar.rpc import logs, server  # noqa: PLC0415
@@ -39,6 +45,8 @@ def _serve(options: argparse.Namespace) -> int:
 
     log = logs.configure(options.log_level, streams.stderr_fd)
     settings = resolve(options.database, options.env_file, os.environ, read_file)
+    gc.freeze()
+    gc.enable()
     trio.run(server.serve, settings, streams, log)
     return 0
 
@@ -62,15 +70,48 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    tag = commands.add_parser("tag", parents=[shared], help="tag a library from the terminal")
+    _add_commands(partial(commands.add_parser, parents=[shared]))
+    parser.set_defaults(database=None, env_file=None, log_level="info")
+    return parser
+
+
+def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What sidecar/terminal/ does."""
+    tag = command("tag", help="tag a library from the terminal")
     tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
     tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1–32 (3)")
     tag.add_argument("--mode", choices=("merge", "replace"), default="merge", help="keep or replace present tags")
-    demo = commands.add_parser("demo", parents=[shared], help="tag a sample library, without key or network")
+    tag.add_argument("--dry-run", action="store_true", help="write nothing; show what would be written")
+
+    apply = command("apply", help="write what a dry run proposed")
+    apply.add_argument("--run", metavar="ID", help="the dry run (the latest)")
+    apply.add_argument(
+        "--reject", type=int, nargs="+", action="extend", default=[], metavar="ID", help="files to leave out"
+    )
+
+    undo = command("undo", help="give each file back what it had before a run")
+    undo.add_argument("--run", metavar="ID", help="the run (the latest that tagged files)")
+
+    retry = command("retry", help="tag what failed in a run")
+    retry.add_argument("--run", metavar="ID", help="the run (the latest)")
+    retry.add_argument(
+        "--reason", nargs="+", action="extend", metavar="REASON", help="only what failed so, as `report` names it"
+    )
+
+    report = command("report", help="how a run came out, and which files to look at first")
+    report.add_argument("--run", metavar="ID", help="the run (the latest)")
+    report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
+
+    estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
+    estimate.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
+    estimate.add_argument("--input-price", type=float, metavar="X", help="money per million prompt tokens")
+    estimate.add_argument("--output-price", type=float, metavar="Y", help="money per million output tokens")
+    estimate.add_argument("--cached-price", type=float, metavar="Z", help="per million from Gemini's cache")
+    estimate.add_argument("--currency", metavar="C", help="what the prices are in (USD)")
+
+    demo = command("demo", help="tag a sample library, without key or network")
     demo.add_argument("--files", type=int, default=400, metavar="N", help="sounds in the sample library (400)")
     demo.add_argument("--real", action="store_true", help="use Gemini itself and your API key")
-    parser.set_defaults(database=None, env_file=None, log_level="info")
-    return parser
 
 
 if __name__ == "__main__":

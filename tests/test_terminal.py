@@ -14,6 +14,7 @@ import trio
 from sidecar.demo.client import ClientError, open_client
 from sidecar.demo.library import create_library
 from sidecar.demo.standin import Received, Reply, StandIn, running
+from tests.harness import eventually
 
 LIMIT_SECONDS = 60
 PROGRAM = [sys.executable, "-m", "sidecar"]
@@ -110,6 +111,7 @@ async def test_a_signal_cancels_and_the_next_run_goes_on(library: Path, number: 
             )
             assert process.stdout is not None
             await standin.wait_for(2)
+            await eventually(lambda: tagged(library) == 20)
             process.send_signal(number)
             output = b"".join([data async for data in process.stdout])
             assert await process.wait() == 130
@@ -133,7 +135,7 @@ async def test_failures_are_told_by_reason(library: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"), [((), b"There is no database"), (("--batch-size", "501"), b"batch_size")]
+    ("arguments", "word"), [((), b"There is no library"), (("--batch-size", "501"), b"batch_size")]
 )
 async def test_what_cannot_begin_is_a_sentence(tmp_path: Path, arguments: tuple[str, ...], word: bytes) -> None:
     ended = await run("tag", "--database", str(tmp_path / "no.db"), *arguments, env=environment())

@@ -1,7 +1,7 @@
 """Drives a frozen binary once through all that it is for: `python smoke.py BINARY`, exit code 0 when it works.
 
 `--version`, `demo`, `status`, a run against the stand-in for Gemini over real HTTP, the database afterwards,
-`shutdown` within 2 s, and nothing left in the temp folder. Run by freeze.py, in the venv of the freeze.
+a page of its report, `shutdown` within 2 s, and nothing left in the temp folder. Run by freeze.py, in the venv of the freeze.
 """
 
 import os
@@ -58,6 +58,9 @@ async def drive(binary: str, folder: Path) -> None:
             await client.request("shutdown")
             expect("the exit code", await client.process.wait(), 0)
             expect("an exit within 2 s", time.monotonic() - began < END_SECONDS, True)
+        page = folder / "report.html"
+        await trio.run_process([binary, "report", "--database", str(database), "--html", str(page)], env=env)
+        expect("a chart in what `report --html` writes", "<svg" in page.read_text(encoding="utf-8"), True)
     with closing(sqlite3.connect(database)) as connection:
         [tagged] = connection.execute("SELECT count(*) FROM audio_files WHERE auto_tagged = 1").fetchone()
         expect("the number of tagged files", tagged, FILES)

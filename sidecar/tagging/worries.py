@@ -76,7 +76,8 @@ def _worries(look: Look, few: float, folders: _Groups, categories: _Groups) -> I
     if look.tags and look.mapped >= len(look.tags):
         yield Worry.ONLY_MAPPED, "Every tag of it was one that Gemini had spelled in its own way."
     if len(look.tags) <= few:
-        yield Worry.FEW_TAGS, f"It has only {len(look.tags)} tags."
+        count = len(look.tags)
+        yield Worry.FEW_TAGS, f"It has only {count} tag{'' if count == 1 else 's'}."
     if (unlike := folders.unlike(look)) is not None:
         yield Worry.UNLIKE_FOLDER, f"Its genre is {_genre(look)}; most of its folder is {unlike[1]}."
     if (unlike := categories.unlike(look)) is not None:

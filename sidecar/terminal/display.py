@@ -1,0 +1,138 @@
+"""What a person sees: a live bar and tables on a terminal, plain lines elsewhere.
+
+Whatever comes from the library or from Gemini is made printable here, so no command has to think of it.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, TypeVar
+
+import trio
+from rich import progress as bars
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus
+from sidecar.terminal.words import printable
+
+T = TypeVar("T")
+
+SELECTED_ROWS: Final = 12
+_EXIT_CODES: Final = {RunStatus.COMPLETED: 0, RunStatus.CANCELLED: 130}
+
+
+class _Console(Console):
+    """Goes on without words where nobody reads any more (`| head`): what a command does is not cut short by it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # Else the interpreter complains at exit: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+class Display:
+    """One command's output."""
+
+    def __init__(self) -> None:
+        is_terminal = sys.stdout.isatty()
+        size = (None, None) if is_terminal else (False, 160)
+        self.console = _Console(force_terminal=size[0], width=size[1], markup=False, highlight=False, emoji=False)
+        self.completion: Completion | None = None
+        self.ended = trio.Event()
+        self._failures: Counter[str] = Counter()
+        self._sentences: dict[str, str] = {}
+        self._bar: bars.Progress | None = None
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            texts = ("{task.fields[processed]}/{task.total:.0f}", "{task.fields[pace]}", "{task.description}")
+            columns = [
+                bars.SpinnerColumn(),
+                bars.BarColumn(16),
+                *(bars.TextColumn(t, markup=False) for t in texts),
+            ]
+            self._bar = bars.Progress(*columns, console=self.console)
+        self.live: AbstractContextManager[object] = self._bar or nullcontext()
+
+    def show(self, event: Event) -> None:
+        """Takes a notification of the run."""
+        match event:
+            case Completion():
+                self.completion = event
+                self.ended.set()
+            case BatchReport():
+                for failure in event.failures:
+                    self._failures[failure.reason] += 1
+                    self._sentences.setdefault(failure.reason, failure.message)
+            case Progress():
+                self._progress(event)
+
+    def say(self, sentence: str) -> None:
+        """One line, unbroken."""
+        self.console.print(printable(sentence), soft_wrap=True)
+
+    def table(
+        self, title: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[int] = ()
+    ) -> None:
+        """A table; away from a terminal a line for each row. `numbers`: the columns that are set to the right."""
+        cells = [[printable(cell) for cell in row] for row in rows]
+        if self.console.is_terminal:
+            # Not as the table's own title: that is broken where the table is narrow.
+            self.console.print(Text(f"\n{title}", "bold"))
+            table = Table()
+            for index, name in enumerate(names):
+                table.add_column(name, overflow="fold", justify="right" if index in numbers else "left")
+            for row in cells:
+                table.add_row(*map(Text, row))
+            self.console.print(table)
+            return
+        self.say(title)
+        widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+        for row in ([*names], *cells):
+            padding = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
+            padded = [
+                space + cell if index in numbers else cell + space
+                for index, (cell, space) in enumerate(zip(row, padding, strict=True))
+            ]
+            self.say(("  " + "  ".join(padded)).rstrip())
+
+    def conclude(self) -> int:
+        """Prints failures by reason and the message of the end; returns the exit code."""
+        for reason, count in self._failures.most_common():
+            self.say(f"  {count:>6}  {reason}: {self._sentences[reason]}")
+        if self.completion is None:
+            return sorry("The sidecar ended before its run did. Run the command again to go on.", 1)
+        self.say(self.completion.message)
+        return _EXIT_CODES.get(self.completion.status, 1)
+
+    def _progress(self, event: Progress) -> None:
+        pace = f"{event.files_per_minute:.0f}/min"
+        if event.eta_seconds is not None and event.remaining_files:
+            pace += f", {event.eta_seconds:.0f} s left"
+        if event.failed_files:
+            pace += f", {event.failed_files} failed"
+        if self._bar is None:
+            self.say(f"{event.processed_files}/{event.total_files}  {pace}  {event.status}")
+            return
+        if not self._bar.tasks:
+            self._bar.add_task("", total=event.total_files, processed=0, pace="")
+        done, files = event.total_files - event.remaining_files, event.processed_files
+        self._bar.update(
+            self._bar.task_ids[0], completed=done, description=event.status, processed=files, pace=pace
+        )
+
+
+def selection(rows: Sequence[T]) -> Sequence[T]:
+    """Some of the rows, evenly spread."""
+    return rows[:: max(1, len(rows) // SELECTED_ROWS)][:SELECTED_ROWS]
+
+
+def sorry(sentence: str, code: int) -> int:
+    """Says on stderr what went wrong; returns the exit code."""
+    print(printable(sentence), file=sys.stderr, flush=True)  # noqa: T201 - a terminal program's way to speak
+    return code

@@ -1,0 +1,100 @@
+"""The methods in this process, as a subcommand uses them, and the signals that end it."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from shlex import quote
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from sidecar.contract import NAME, RpcError
+from sidecar.demo.client import ClientError
+from sidecar.redaction import Redactor
+from sidecar.rpc.methods import App, call
+from sidecar.rpc.server import running_app
+from sidecar.settings import Settings
+from sidecar.terminal.display import Display, sorry
+
+Signals = AsyncIterator[int]
+Command = Callable[[argparse.Namespace, Settings, Redactor, Signals], Awaitable[int]]
+
+STOPPED: Final = 130
+
+
+async def with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
+    """Runs the command with the signals that ask it to end."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        return await command(signals)
+
+
+async def ask(app: App, method: str, **params: object) -> Any:
+    """A method's result. Raises RpcError."""
+    return (await call(app, method, encoded(params))).result
+
+
+def encoded(params: dict[str, object]) -> bytes:
+    """Params as the methods take them, without those that nobody gave."""
+    return msgspec.json.encode({name: value for name, value in params.items() if value is not None})
+
+
+async def over_library(
+    work: Callable[[App, Display], Awaitable[int]],
+    settings: Settings,
+    redactor: Redactor,
+    signals: Signals,
+    *,
+    if_stopped: str = "",
+) -> int:
+    """Does the work; a refusal becomes its sentence. A signal stops it between two transactions."""
+    display = Display()
+    code = STOPPED
+    async with running_app(settings, display.show, redactor) as app, trio.open_nursery() as nursery:
+
+        async def stop_at_signal() -> None:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(stop_at_signal)
+        try:
+            code = await work(app, display)
+        except RpcError as error:
+            code = sorry(redactor.redact(error.message), 1)
+        nursery.cancel_scope.cancel()
+    if code == STOPPED and if_stopped:
+        display.say(if_stopped)
+    return code
+
+
+async def watch(display: Display, signals: Signals, cancel: Callable[[], Awaitable[object]]) -> int:
+    """Shows the run until its end; the first signal cancels it."""
+
+    async def cancel_at_signal() -> None:
+        async for _ in signals:
+            with suppress(RpcError, ClientError):  # it has ended meanwhile
+                await cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_at_signal)
+        with display.live:
+            await display.ended.wait()
+        nursery.cancel_scope.cancel()
+    return display.conclude()
+
+
+def command_line(options: argparse.Namespace, *words: str) -> str:
+    """A command on the same library, to be copied into a shell."""
+    given = [("--database", options.database), ("--env-file", options.env_file)]
+    line = [NAME, words[0], *(word for name, value in given if value for word in (name, value)), *words[1:]]
+    # What cmd.exe and PowerShell take; quotes of a POSIX shell mean nothing to the first.
+    return subprocess.list2cmdline(line) if sys.platform == "win32" else " ".join(map(quote, line))
+
+
+def cancelling(app: App, run_id: str) -> Callable[[], Awaitable[object]]:
+    """What cancels that run."""
+    return partial(ask, app, "cancel", run_id=run_id)

@@ -1,0 +1,77 @@
+"""`tag` and `retry`: a run in this process, with a progress bar and a Ctrl-C that cancels cleanly."""
+
+import argparse
+
+from sidecar.contract import Proposal, RpcError
+from sidecar.redaction import Redactor
+from sidecar.rpc.methods import App, call
+from sidecar.rpc.server import running_app
+from sidecar.settings import Settings
+from sidecar.terminal.display import Display, selection, sorry
+from sidecar.terminal.session import Signals, ask, cancelling, command_line, encoded, watch
+from sidecar.terminal.words import counted
+
+
+async def tag(options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
+    """Tags what is untagged; as a dry run it ends with proposals and how to apply them."""
+    display = Display()
+    params = {
+        "batch_size": options.batch_size,
+        "max_parallel": options.max_parallel,
+        "mode": options.mode,
+        "dry_run": options.dry_run,
+    }
+    async with running_app(settings, display.show, redactor) as app:
+        try:
+            code = await _run(app, "auto_tag_files", params, display, signals)
+            if options.dry_run and display.completion:
+                await _show_proposals(app, display, display.completion.run_id, options)
+        except RpcError as error:
+            return sorry(redactor.redact(error.message), 1)
+    return code
+
+
+async def retry(options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
+    """Tags what failed in an earlier run."""
+    display = Display()
+    async with running_app(settings, display.show, redactor) as app:
+        try:
+            params = {"run_id": options.run, "reasons": options.reason}
+            return await _run(app, "retry_failed", params, display, signals)
+        except RpcError as error:
+            return sorry(redactor.redact(error.message), 1)
+
+
+async def _run(app: App, method: str, params: dict[str, object], display: Display, signals: Signals) -> int:
+    answer = await call(app, method, encoded(params))
+    if answer.then is None:
+        display.say(answer.result.message)
+        return 0
+    answer.then()
+    return await watch(display, signals, cancelling(app, answer.result.run_id))
+
+
+async def _show_proposals(app: App, display: Display, run_id: str, options: argparse.Namespace) -> None:
+    proposals: list[Proposal] = (await ask(app, "get_run", run_id=run_id)).proposals
+    if not proposals:
+        return
+    shown = selection(proposals)
+    title = f"Proposals ({len(shown)} of {len(proposals)})" if len(shown) < len(proposals) else "Proposals"
+    display.table(
+        title,
+        ("Id", "Sound", "Genre", "Moods", "Occasions", "Keywords"),
+        (
+            (
+                str(proposal.file_id),
+                proposal.file_path,
+                proposal.genre or "",
+                ", ".join(proposal.moods),
+                ", ".join(proposal.occasions),
+                ", ".join(proposal.keywords),
+            )
+            for proposal in shown
+        ),
+        numbers=(0,),
+    )
+    display.say(f"To write {counted(len(proposals), 'proposal')}, without those that you name after --reject:")
+    display.say(f"  {command_line(options, 'apply', '--run', run_id)}")

@@ -1,0 +1,91 @@
+"""Numbers, durations and reasons as a person reads them. Pure."""
+
+import re
+from typing import Final
+
+from sidecar.contract import Mode, Reason, RunStatus, Sources, TagType
+
+STATUS_WORDS: Final = {
+    RunStatus.RUNNING: "Running",
+    RunStatus.COMPLETED: "Completed",
+    RunStatus.CANCELLED: "Cancelled",
+    RunStatus.FAILED: "Failed",
+    RunStatus.QUOTA_EXHAUSTED: "Quota exhausted",
+    RunStatus.INTERRUPTED: "Interrupted",
+}
+MODE_WORDS: Final = {Mode.MERGE: "kept what people had set", Mode.REPLACE: "replaced what was there"}
+TYPE_WORDS: Final = {
+    TagType.GENRE: "Genres",
+    TagType.MOOD: "Moods",
+    TagType.OCCASION: "Occasions",
+    TagType.KEYWORD: "Keywords",
+}
+_REASON_WORDS: Final = {
+    Reason.MISSING_IN_RESPONSE: "Left out of the answer",
+    Reason.INVALID_TAGS: "No valid tags",
+    Reason.BLOCKED: "Blocked by Gemini",
+    Reason.BAD_RESPONSE: "Unusable answer",
+    Reason.RATE_LIMITED: "Rate limit",
+    Reason.SERVICE_UNAVAILABLE: "Gemini not available",
+    Reason.TIMEOUT: "No answer in time",
+    Reason.REQUEST_REJECTED: "Request rejected",
+    Reason.DATABASE_ERROR: "Database error",
+    Reason.CHANGED: "Changed meanwhile",
+    Reason.DELETED: "Deleted meanwhile",
+}
+_SOURCE_WORDS: Final = {
+    "valid": "Valid at once",
+    "normalised": "Spelling corrected",
+    "mapped_by_cache": "Mapped, known before",
+    "mapped_by_gemini": "Mapped by Gemini",
+    "dropped": "Dropped",
+}
+
+# C0, DEL and C1 steer a terminal; the last nine turn the direction of what follows them.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text without what could steer a terminal or disorder a page: file names are anybody's."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def reason_words(reason: str) -> str:
+    """A reason for a chart or a table; one that is not known as it is written."""
+    return _REASON_WORDS[Reason(reason)] if reason in [*Reason] else reason
+
+
+def source_counts(sources: Sources) -> list[tuple[str, int]]:
+    """How the answers' tags came out, in words."""
+    return [(words, getattr(sources, name)) for name, words in _SOURCE_WORDS.items()]
+
+
+def number(value: float) -> str:
+    """A whole number, its thousands apart."""
+    return f"{value:,.0f}"
+
+
+def counted(count: int, singular: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number(count)} {singular if count == 1 else plural or singular + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`; what would be zero is left out."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def moment(rfc3339: str) -> str:
+    """`2026-01-31 08:15 UTC` of an RFC 3339 time in UTC."""
+    return f"{rfc3339[:10]} {rfc3339[11:16]} UTC"
+
+
+def money(amount: float, currency: str) -> str:
+    """With the digits that matter: cents, and less than cents where there are none."""
+    digits = 2 if amount >= 1 or amount == 0 else 4
+    return f"{amount:,.{digits}f} {currency}"

@@ -1,0 +1,256 @@
+"""`tag --dry-run`, `apply`, `undo`, `retry`, `report` and `estimate` as a person runs them."""
+
+import os
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.demo.library import create_library
+from sidecar.demo.standin import Received, Reply, StandIn, running
+from tests.harness import eventually
+from tests.test_terminal import LIMIT_SECONDS, PROGRAM, environment, run, tagged
+
+CREEPY = "\x1b[31m\x07Rats\u202e"
+RUN_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class Shell:
+    """A person's shell: one library, one stand-in for Gemini."""
+
+    def __init__(self, library: Path, gemini: StandIn) -> None:
+        self.library = library
+        self.gemini = gemini
+
+    async def __call__(self, *words: str, code: int = 0) -> list[str]:
+        """The lines that a command prints, on stdout where it ends well, else on stderr."""
+        ended = await run(words[0], "--database", str(self.library), *words[1:], env=environment(self.gemini))
+        assert ended.returncode == code, ended
+        quiet, loud = (ended.stderr, ended.stdout) if code == 0 else (ended.stdout, ended.stderr)
+        assert quiet == b"", ended
+        assert b"\x1b" not in loud and b"Traceback" not in loud
+        return loud.decode().splitlines()
+
+    @property
+    def requests(self) -> int:
+        return len(self.gemini.journal)
+
+    def tags(self) -> list[tuple[object, ...]]:
+        """What the library says of its files, to compare before and after."""
+        with closing(sqlite3.connect(self.library)) as connection:
+            files = (
+                "SELECT id, genre, mood, auto_tagged, auto_tag_date, auto_tag_version FROM audio_files ORDER BY id"
+            )
+            rows = "SELECT audio_file_id, tag_type, tag_value FROM rpg_tags ORDER BY 1, 2, 3"
+            return [*connection.execute(files), *connection.execute(rows)]
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    library = tmp_path / "library.db"
+    create_library(library, files=60)
+    async with running() as gemini:
+        yield Shell(library, gemini)
+
+
+def refuse(word: bytes) -> Callable[[Received], Reply | None]:
+    """A script: requests with that word in them are blocked."""
+    blocked = Reply(body={"candidates": [{"finishReason": "SAFETY", "index": 0}]})
+    return lambda received: blocked if word in received.body else None
+
+
+async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
+    before = shell.tags()
+    lines = await shell("tag", "--dry-run", "--batch-size", "20")
+    assert "60 files given proposals. Nothing has been written: look at the proposals and apply them." in lines
+    assert "Proposals (12 of 60)" in lines
+    assert sum(bool(re.match(r" +\d+  /home/ann/", line)) for line in lines) == 12
+    assert shell.tags() == before
+    asked = shell.requests
+    suggested = shlex.split(lines[-1])
+    assert suggested[:2] == ["ligeia-sidecar", "apply"]
+    ended = await run(*suggested[1:], "--reject", "1", "2", "--reject", "3", env=environment(shell.gemini))
+    applied = ended.stdout.decode().splitlines()
+    assert applied[0] == "57 proposals written."
+    assert tagged(shell.library) == 57
+    [back] = re.findall(RUN_ID, applied[-1])
+    lines = await shell("undo", "--run", back)
+    assert re.fullmatch(rf"57 files restored to what they were before the run of .+ UTC \({back}\)\.", lines[0])
+    assert shell.tags() == before
+    lines = await shell("undo")
+    assert lines[0].startswith("0 files restored") and lines[1].startswith("57 files left as found")
+    assert shell.requests == asked, "no one but the dry run asks Gemini"
+
+
+async def test_apply_and_undo_take_the_latest_run_that_fits(shell: Shell) -> None:
+    before = shell.tags()
+    await shell("tag", "--dry-run")
+    assert (await shell("apply", "--reject", "60"))[0] == "59 proposals written."
+    await shell("tag", "--dry-run")
+    assert (await shell("undo"))[0].startswith("59 files restored")
+    assert shell.tags() == before
+
+
+async def test_retry_takes_what_failed_for_the_reasons_named(shell: Shell) -> None:
+    shell.gemini.script = refuse(b"Attic Footsteps")
+    lines = await shell("tag", "--batch-size", "20")
+    assert any(re.match(r" +\d+  blocked: ", line) for line in lines)
+    failed = 60 - tagged(shell.library)
+    assert failed > 0
+    report = await shell("report")
+    assert any(re.match(rf"  blocked +Blocked by Gemini +{failed}$", line) for line in report)
+    shell.gemini.script = None
+    assert await shell("retry", "--reason", "timeout", "bad_response") == ["No untagged files found"]
+    assert (await shell("retry", "--reason", "blocked"))[-1] == f"{failed} file{'s' * (failed > 1)} tagged."
+    assert tagged(shell.library) == 60
+
+
+async def test_a_report_in_lines(shell: Shell) -> None:
+    with closing(sqlite3.connect(shell.library)) as connection, connection:
+        connection.execute("UPDATE audio_files SET file_path = file_path || ?", (CREEPY,))
+    await shell("tag", "--batch-size", "10")
+    lines = await shell("report")
+    assert re.fullmatch(rf"Run {RUN_ID}: completed\. 60 files tagged\.", lines[0])
+    assert re.fullmatch(
+        r"6 requests, [\d,]+ prompt tokens \([\d,]+ from Gemini's cache\), [\d,]+ output tokens", lines[2]
+    )
+    assert any(re.match(r"  Valid at once +[\d,]+$", line) for line in lines)
+    assert [line.split()[0] for line in lines[lines.index("Tags by type") + 2 :][:4]] == [
+        "Genres", "Moods", "Occasions", "Keywords",
+    ]  # fmt: skip
+    assert any(line.startswith("To look at first (") for line in lines)
+    assert any("\ufffd[31m\ufffdRats\ufffd" in line for line in lines)
+    [run_id] = re.findall(RUN_ID, lines[0])
+    assert await shell("report", "--run", run_id) == lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell) -> None:
+    with closing(sqlite3.connect(shell.library)) as connection, connection:
+        connection.execute("UPDATE audio_files SET file_path = file_path || ?", (CREEPY,))
+    ours, theirs = os.openpty()
+    command = [*PROGRAM, "tag", "--dry-run", "--database", str(shell.library)]
+    env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    process = await trio.lowlevel.open_process(command, env=env, stdout=theirs)
+    os.close(theirs)
+    printed = b""
+    with trio.fail_after(LIMIT_SECONDS):
+        async with trio.lowlevel.FdStream(ours) as screen:
+            try:
+                async for chunk in screen:
+                    printed += chunk
+            except trio.BrokenResourceError:  # Linux tells the end of a pseudo-terminal so
+                assert await process.wait() == 0
+    text = printed.decode()
+    assert "┃" in text and "\x1b[" in text, "a table and a bar"
+    assert "[31m" not in text.replace("\ufffd[31m", "")
+    assert "\x07" not in text and "\u202e" not in text
+
+
+@pytest.mark.parametrize("command", ["tag", "report"])
+async def test_a_reader_that_goes_away_stops_neither_a_run_nor_makes_a_noise(shell: Shell, command: str) -> None:
+    if command == "report":
+        await shell("tag")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with trio.fail_after(LIMIT_SECONDS):
+        ended = await trio.run_process(
+            [*PROGRAM, command, "--database", str(shell.library)],
+            env=environment(shell.gemini),
+            stdout=theirs,
+            capture_stderr=True,
+            check=False,
+        )
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert tagged(shell.library) == 60
+
+
+async def test_an_estimate_in_tokens_and_in_money(shell: Shell) -> None:
+    lines = await shell("estimate", "--batch-size", "20")
+    figures = dict(re.findall(r"^  (\w[\w ]*\w) {2,}([\d,]+)$", "\n".join(lines), re.MULTILINE))
+    assert (figures["Untagged files"], figures["Batches"], figures["Requests"]) == ("60", "3", "3")
+    lines = await shell("estimate", "--input-price", "100", "--output-price", "400", "--currency", "EUR")
+    costs = dict(re.findall(r"^  (\w+) .* ([\d.,]+) EUR$", "\n".join(lines), re.MULTILINE))
+    assert float(costs["Together"]) == pytest.approx(float(costs["Prompt"]) + float(costs["Output"]), abs=0.02)
+    assert shell.requests == 0
+
+
+async def test_a_page_is_written_over_a_page_only(shell: Shell, tmp_path: Path) -> None:
+    await shell("tag")
+    page = tmp_path / "report <1>.html"
+    for _ in range(2):
+        assert await shell("report", "--html", str(page)) == [f"Report: {page}"]
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>\n<html")
+    before = shell.library.read_bytes()
+    [complaint] = await shell("report", "--html", str(shell.library), code=2)
+    assert complaint == f"{shell.library} exists and is no report; name another file."
+    assert shell.library.read_bytes() == before
+    missing = tmp_path / "missing" / "report.html"
+    [complaint] = await shell("report", "--html", str(missing), code=1)
+    assert complaint.startswith(f"The report cannot be written to {missing}: ")
+    assert sorted(path.name for path in tmp_path.glob("report*")) == [page.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("apply",), 1, "There is no dry run whose proposals could be applied: tag --dry-run makes one."),
+        (("apply", "--run", "none"), 1, "no run"),
+        (("undo",), 1, "There is no run that tagged files."),
+        (("undo", "--run", "none"), 1, "no run"),
+        (("retry",), 1, "no run"),
+        (("retry", "--reason", "mood"), 1, "reasons"),
+        (("report",), 1, "no run"),
+        (("estimate", "--batch-size", "0"), 1, "batch_size"),
+        (("estimate", "--input-price", "-1", "--output-price", "1"), 1, "input"),
+        (("estimate", "--input-price", "1"), 2, "together"),
+        (("estimate", "--currency", "EUR"), 2, "--input-price"),
+    ],
+)
+async def test_what_cannot_be_done_is_a_sentence(
+    shell: Shell, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    [complaint] = await shell(*words, code=code)
+    assert sentence.lower() in complaint.lower()
+    assert complaint.endswith(".")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("command", ["apply", "undo"])
+async def test_a_signal_stops_what_waits_for_the_database(shell: Shell, command: str) -> None:
+    """Another program holds the database: the command waits for it, with the run lock taken, and obeys Ctrl-C."""
+    await shell("tag", "--dry-run")
+    if command == "undo":
+        await shell("apply")
+    before = shell.tags()
+    lock = shell.library.with_name(f"{shell.library.name}.auto-tag-lock")
+    with closing(sqlite3.connect(shell.library)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process = await trio.lowlevel.open_process(
+            [*PROGRAM, command, "--database", str(shell.library)],
+            env=environment(shell.gemini),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        await eventually(lock.exists)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None and process.stderr is not None
+        with trio.fail_after(LIMIT_SECONDS):
+            printed = b"".join([chunk async for chunk in process.stdout])
+            errors = b"".join([chunk async for chunk in process.stderr])
+            assert await process.wait() == 130
+    assert printed.startswith(b"Stopped.") and printed.count(b"\n") == 1
+    assert errors == b""
+    assert shell.tags() == before
+    assert not lock.exists()
+    await shell(command)
+    assert shell.tags() != before
