@@ -1,7 +1,8 @@
 """Drives a frozen binary once through all that it is for: `python smoke.py BINARY`, exit code 0 when it works.
 
 `--version`, `demo`, `status`, a run against the stand-in for Gemini over real HTTP, the database afterwards,
-a page of its report, `shutdown` within 2 s, and nothing left in the temp folder. Run by freeze.py, in the venv of the freeze.
+a page of its report, `shutdown` within 2 s, and nothing left in the temp folder. Run by freeze.py, in the
+venv of the freeze.
 """
 
 import os

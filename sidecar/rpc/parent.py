@@ -30,7 +30,7 @@ async def wait_for_death() -> None:
     async with trio.open_nursery() as nursery:
 
         async def watch(pid: int) -> None:
-            await _death_of(pid)
+            await death_of(pid)
             nursery.cancel_scope.cancel()
 
         for pid in pids:
@@ -45,7 +45,8 @@ if sys.platform == "win32":
         handle: int = ctypes.windll.kernel32.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, pid)
         return handle
 
-    async def _death_of(pid: int) -> None:
+    async def death_of(pid: int) -> None:
+        """Returns when that process is gone."""
         handle = _open(pid)
         if handle:
             await trio.lowlevel.WaitForSingleObject(handle)
@@ -62,7 +63,8 @@ if sys.platform == "win32":
 
 else:
 
-    async def _death_of(pid: int) -> None:
+    async def death_of(pid: int) -> None:
+        """Returns when that process is gone."""
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:

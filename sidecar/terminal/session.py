@@ -16,6 +16,7 @@ import trio
 from sidecar.contract import NAME, RpcError
 from sidecar.demo.client import ClientError
 from sidecar.redaction import Redactor
+from sidecar.rpc import parent, unpacked
 from sidecar.rpc.methods import App, call
 from sidecar.rpc.server import running_app
 from sidecar.settings import Settings
@@ -28,9 +29,20 @@ STOPPED: Final = 130
 
 
 async def with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
-    """Runs the command with the signals that ask it to end."""
+    """Runs the command with the signals that ask it to end; in a onefile the bootloader's death is one, too."""
+    bootloader = unpacked.bootloader_pid()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        return await command(signals)
+        async with trio.open_nursery() as nursery:
+            if bootloader is not None:
+                nursery.start_soon(_end_with, bootloader)
+            code = await command(signals)
+            nursery.cancel_scope.cancel()
+        return code
+
+
+async def _end_with(pid: int) -> None:
+    await parent.death_of(pid)
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def ask(app: App, method: str, **params: object) -> Any:
