@@ -1,6 +1,6 @@
 """The benchmark: every figure with its floor, measured in the same run.
 
-    python3 build/dev.py bench [--files 10000] [--million] [--only NAME ...] [--json FILE] [--readme]
+    python3 build/dev.py bench [--files 10000] [--million] [--frozen FILE] [--only NAME ...] [--readme]
 
 Prints one table; `--readme` writes it into README.md between its markers.
 """
@@ -18,6 +18,8 @@ from rich.table import Table
 
 from tests.bench import answers, resources, speed
 from tests.bench.figures import Figure
+from tests.bench.frozen import frozen
+from tests.bench.undo import undo
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -36,6 +38,9 @@ def main() -> None:
         "writer": lambda: resources.second_writer(options.files),
         "start": answers.started,
     }
+    measures["undo"] = lambda: undo(options.files)
+    if options.frozen:
+        measures["frozen"] = lambda: frozen(options.frozen.resolve(strict=True), options.files)
     if options.million:
         measures["size"] = lambda: speed.library_size(1_000_000)
         measures["ids"] = lambda: resources.ids(1_000_000)
@@ -55,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench")
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--million", action="store_true", help="also libraries of a million files (minutes)")
+    parser.add_argument("--frozen", type=Path, metavar="FILE", help="what `freeze` has built")
     parser.add_argument("--only", nargs="*", metavar="NAME")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--readme", action="store_true")

@@ -1,28 +1,22 @@
 """What the frozen file costs: its size, its start, its memory; each figure beside what is wanted of it.
 
-`LIGEIA_FROZEN=build/out/ligeia-sidecar-… python -m tests.bench.frozen`. The floor of the start is a onefile of an
-empty script, built in the same run by the same PyInstaller with the same options. Exit code 1 when a figure
-is not met. Linux only: memory is what /proc says of the whole process tree.
+The floor of the start is a onefile of an empty script, built in the same run by the PyInstaller that froze the
+sidecar, with the same options, measured to its end. Memory is the whole process tree's.
 """
 
-import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from sidecar.demo.library import create_library
+from tests.bench.figures import Figure, against, at_most
+from tests.bench.sidecar import MB, Sidecar, library, stand_in
+from tests.harness import ROOT
 
 LAUNCHES = 15
 SPEC = """
@@ -31,51 +25,30 @@ EXE(PYZ(found.pure), found.scripts, found.binaries, found.datas, name="empty", s
 """
 
 
-class Frozen:
-    """One launch, with the peak of its tree's memory in bytes while `until` reads."""
-
-    def __init__(self, binary: Path, database: Path, base_url: str = "http://127.0.0.1:9") -> None:
-        env = {**os.environ, "GEMINI_API_KEY": "bench-key", "GOOGLE_GEMINI_BASE_URL": base_url}
-        self.process = subprocess.Popen(
-            [binary, "--database", database],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=env,
-        )
-        self.peak_bytes = 0
-
-    def send(self, method: str, **params: Any) -> None:
-        assert self.process.stdin is not None
-        line = json.dumps({"jsonrpc": "2.0", "id": method, "method": method, "params": params})
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def until(self, wanted: str, *, measuring: bool = False) -> dict[str, Any]:
-        """The first message that answers, or is named, `wanted`."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if measuring:
-                self.peak_bytes = max(self.peak_bytes, self.memory())
-            message: dict[str, Any] = json.loads(line)
-            if wanted in (message.get("id"), message.get("method")):
-                return message
-        raise RuntimeError(f"the sidecar ended before {wanted}")
-
-    def memory(self) -> int:
-        """Resident bytes of bootloader and Python; pages that both share count twice."""
-        tree = [psutil.Process(self.process.pid)]
-        tree += tree[0].children(recursive=True)
-        return sum(process.memory_info().rss for process in tree)
-
-    def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(5)
+def frozen(binary: Path, files: int) -> list[Figure]:
+    """All figures of one frozen file."""
+    with tempfile.TemporaryDirectory() as folder, library(files) as path:
+        empty = _empty_onefile(Path(folder))
+        starts, floors = [], []
+        for _ in range(LAUNCHES):  # in turns, so that a busy machine slows both
+            floors.append(_floor_seconds(empty))
+            starts.append(_launch_seconds(binary, path))
+        idle, peak = _megabytes(binary, path)
+    start, floor = median(starts), median(floors)
+    name = "frozen: launch to the answer of `status`"
+    return [
+        at_most("frozen: size of the onefile", binary.stat().st_size / MB, 15, "MB", 1),
+        against(
+            name, f"{start * 1000:.0f} ms", f"{floor * 1000:.0f} ms (an empty onefile)", start / floor, most=2
+        ),
+        at_most("frozen: memory of the tree before the first call to Gemini", idle, 45, "MB", 1),
+        at_most(f"frozen: peak memory of the tree, run of {files:,} files", peak, 75, "MB", 1),
+    ]
 
 
-def empty_onefile(python: Path, folder: Path) -> Path:
-    """A onefile of a script without a line, by the PyInstaller that froze the sidecar."""
+def _empty_onefile(folder: Path) -> Path:
+    """A onefile of a script without a line."""
+    python = ROOT / "build" / "work" / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     script, spec = folder / "empty.py", folder / "empty.spec"
     script.touch()
     spec.write_text(SPEC.format(script=str(script), strip=sys.platform == "linux"))
@@ -85,87 +58,43 @@ def empty_onefile(python: Path, folder: Path) -> Path:
     return folder / "dist" / f"empty{'.exe' if os.name == 'nt' else ''}"
 
 
-def launch_seconds(binary: Path, database: Path) -> float:
+def _launch_seconds(binary: Path, database: Path) -> float:
     """From the launch to the answer of `status`."""
     began = time.perf_counter()
-    sidecar = Frozen(binary, database)
-    sidecar.send("status")
-    answer = sidecar.until("status")
+    subject = Sidecar(database, program=[str(binary)])
+    status = subject.ask("status")
     seconds = time.perf_counter() - began
-    assert answer["result"]["database"]["ok"], answer
-    sidecar.end()
+    assert status["database"]["ok"], status
+    subject.end()
     return seconds
 
 
-def floor_seconds(empty: Path) -> float:
+def _floor_seconds(empty: Path) -> float:
     """From the launch of the empty script to its end."""
     began = time.perf_counter()
     subprocess.run([empty], check=True, stdin=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
-@contextmanager
-def stand_in(latency_seconds: float) -> Iterator[str]:
-    """A stand-in for Gemini in a process of its own; its base URL."""
-    command = [sys.executable, "-m", "sidecar.demo.standin", "--port", "0", "--latency", str(latency_seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
-def megabytes(binary: Path, database: Path) -> tuple[float, float]:
+def _megabytes(binary: Path, database: Path) -> tuple[float, float]:
     """Memory before the first call to Gemini, and at most during a run of the whole library."""
     with stand_in(0.05) as base_url:
-        sidecar = Frozen(binary, database, base_url)
-        for method in ("status", "count_untagged_files", "get_untagged_files", "list_runs"):
-            sidecar.send(method, **({"limit": 50} if method == "get_untagged_files" else {}))
-            sidecar.until(method)
-        idle = sidecar.memory()
-        sidecar.send("auto_tag_files")
-        done = sidecar.until("tagging-complete", measuring=True)["params"]
-        assert done["status"] == "completed" and done["failed_files"] == 0, done["message"]
-        sidecar.end()
-    return idle / 1e6, sidecar.peak_bytes / 1e6
+        subject = Sidecar(database, base_url, program=[str(binary)])
+        for method in ("status", "count_untagged_files", "list_runs"):
+            subject.ask(method)
+        subject.ask("get_untagged_files", limit=50)
+        idle, peak = _resident_bytes(subject), 0
+        subject.send("auto_tag_files")
+        for message in subject.messages():
+            peak = max(peak, _resident_bytes(subject))
+            if message.get("method") == "tagging-complete":
+                assert message["params"]["failed_files"] == 0, message
+                break
+        subject.end()
+    return idle / MB, peak / MB
 
 
-def main() -> int:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=10_000)
-    parser.add_argument("--python", type=Path, default=sys.executable, help="a Python that has PyInstaller")
-    options = parser.parse_args()
-    binary = Path(os.environ["LIGEIA_FROZEN"]).resolve(strict=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        database = folder / "library.db"
-        create_library(database, files=options.files)
-        empty = empty_onefile(options.python, folder)
-        starts, floors = [], []
-        for _ in range(LAUNCHES):  # in turns, so that a busy machine slows both
-            floors.append(floor_seconds(empty))
-            starts.append(launch_seconds(binary, database))
-        idle, peak = megabytes(binary, database)
-    start, floor, size = statistics.median(starts), statistics.median(floors), binary.stat().st_size / 1e6
-    figures = [
-        ("size, MB", size, f"{size:.1f}", 15.0),
-        (
-            "launch to the answer of `status`",
-            start / floor,
-            f"{start:.3f} s / {floor:.3f} s = {start / floor:.2f}",
-            2.0,
-        ),
-        ("memory before the first call to Gemini, MB", idle, f"{idle:.1f}", 45.0),
-        (f"peak memory, run of {options.files} files, MB", peak, f"{peak:.1f}", 75.0),
-    ]
-    table = Table("figure", "measured", "wanted")
-    for name, value, text, limit in figures:
-        table.add_row(name, text if value <= limit else f"{text}  MISSED", f"≤ {limit:g}")
-    Console(width=120).print(table)
-    return int(any(value > limit for _, value, _, limit in figures))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _resident_bytes(subject: Sidecar) -> int:
+    """Of bootloader and Python together; pages that both share count twice."""
+    tree: list[psutil.Process] = [subject.usage, *subject.usage.children(recursive=True)]
+    return sum(process.memory_info().rss for process in tree)

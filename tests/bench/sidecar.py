@@ -24,10 +24,12 @@ MB = 1e6
 class Sidecar:
     """The process, as the shell starts it; with its peak memory in bytes."""
 
-    def __init__(self, database: Path, base_url: str = "http://127.0.0.1:9") -> None:
+    def __init__(
+        self, database: Path, base_url: str = "http://127.0.0.1:9", program: list[str] | None = None
+    ) -> None:
         env = {**os.environ, "GEMINI_API_KEY": "bench-key", "GOOGLE_GEMINI_BASE_URL": base_url}
         self.process = subprocess.Popen(
-            [*command(), "--database", str(database)],
+            [*(program or command()), "--database", str(database)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
