@@ -56,6 +56,12 @@ class Tally(Struct, frozen=True, kw_only=True):
         """Files that are neither tagged nor failed nor skipped."""
         return self.total_files - self.processed_files - self.failed_files - self.skipped_files
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """All of them, by the names that they have in every message."""
+        names = ("total_files", "processed_files", "failed_files", "skipped_files", "remaining_files")
+        return {name: getattr(self, name) for name in (*names, "current_batch", "total_batches")}
+
     def with_batch(self, outcome: BatchOutcome) -> "Tally":
         """The tally after one more finished batch."""
         reasons = dict(self.reasons)
@@ -85,13 +91,7 @@ def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, wa
     eta = tally.remaining_files / rate if rate else None
     return Progress(
         run_id=run_id,
-        total_files=tally.total_files,
-        processed_files=tally.processed_files,
-        failed_files=tally.failed_files,
-        skipped_files=tally.skipped_files,
-        remaining_files=tally.remaining_files,
-        current_batch=tally.current_batch,
-        total_batches=tally.total_batches,
+        **tally.counters,
         status=_status(tally, waiting),
         elapsed_seconds=round(elapsed_seconds, 3),
         eta_seconds=None if eta is None else round(eta, 1),

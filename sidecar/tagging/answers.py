@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Reason, TagType
+from sidecar.tagging.vocabulary import pairs_of
 
 MAX_TAG_LENGTH = 100
 """Characters. Longer 'tags' are prose: dropped, and not worth a mapping request."""
@@ -28,15 +29,7 @@ class RawTags(Struct, frozen=True):
 
     def pairs(self) -> Iterator[tuple[TagType, str]]:
         """Every tag with its type."""
-        if self.genre:
-            yield TagType.GENRE, self.genre
-        for kind, values in (
-            (TagType.MOOD, self.moods),
-            (TagType.OCCASION, self.occasions),
-            (TagType.KEYWORD, self.keywords),
-        ):
-            for value in values:
-                yield kind, value
+        return pairs_of(self.genre, self.moods, self.occasions, self.keywords)
 
 
 class Reply(Struct, frozen=True):

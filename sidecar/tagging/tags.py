@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from sidecar.contract import Mode, TagType
-from sidecar.tagging.vocabulary import Vocabulary
+from sidecar.tagging.vocabulary import Vocabulary, pairs_of
 
 MOOD_JOIN = "; "
 
@@ -40,15 +40,7 @@ class Tags(Struct, frozen=True):
 
     def pairs(self) -> Iterator[tuple[TagType, str]]:
         """Every tag with its type."""
-        if self.genre:
-            yield TagType.GENRE, self.genre
-        for kind, values in (
-            (TagType.MOOD, self.moods),
-            (TagType.OCCASION, self.occasions),
-            (TagType.KEYWORD, self.keywords),
-        ):
-            for value in values:
-                yield kind, value
+        return pairs_of(self.genre, self.moods, self.occasions, self.keywords)
 
 
 class Before(Tags, frozen=True):

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -17,6 +17,17 @@ def tag_type(spelling: str) -> TagType | None:
         return TagType(name.removesuffix("s"))
     except ValueError:
         return None
+
+
+def pairs_of(
+    genre: str | None, moods: Iterable[str], occasions: Iterable[str], keywords: Iterable[str]
+) -> Iterator[tuple[TagType, str]]:
+    """Every tag with its type."""
+    if genre:
+        yield TagType.GENRE, genre
+    for kind, values in ((TagType.MOOD, moods), (TagType.OCCASION, occasions), (TagType.KEYWORD, keywords)):
+        for value in values:
+            yield kind, value
 
 
 class VocabularyTag(Struct, frozen=True, order=True):
