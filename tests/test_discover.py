@@ -96,6 +96,7 @@ def test_the_meta_schema_refuses_a_spoilt_document(published: jsonschema_rs.Draf
     assert not published.is_valid(spoilt)
 
 
+@pytest.mark.system
 def test_the_document_claims_the_newest_version_that_is_published(
     published: jsonschema_rs.Draft7Validator,
 ) -> None:

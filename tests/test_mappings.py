@@ -87,3 +87,155 @@ def test_the_mappings_behind_proposals_are_known_ones_or_made_anew() -> None:
         )
     )
     assert behind == [CAVERN, Mapping(TagType.MOOD, "creepy", "eerie", "mood", saved=False)]
+
+
+# --- what is remembered ---------------------------------------------------------------------------
+
+KEY = (TagType.KEYWORD, "cavern")
+
+
+def known(mappings: Mappings, key: tuple[TagType, str] = KEY) -> Mapping:
+    found = mappings.find(key, VOCABULARY)
+    assert found is not None
+    return found
+
+
+def test_a_mapping_is_found_by_any_spelling_of_its_unknown_tag() -> None:
+    row = Mapping(TagType.KEYWORD, " Dark_Cavern ", "biome:cave", "keyword")
+    assert row.key == (TagType.KEYWORD, "dark-cavern")
+    assert Mappings([row]).resolve(RawTags(keywords=("dark cavern",)), VOCABULARY).used == [row]
+
+
+def test_a_mapping_of_another_type_does_not_count() -> None:
+    assert Mappings([CAVERN]).resolve(RawTags(moods=("cavern",)), VOCABULARY).dropped == (
+        Dropped(TagType.MOOD, "cavern"),
+    )
+
+
+def test_a_row_that_gemini_corrects_keeps_its_own_spellings() -> None:
+    mappings = Mappings([Mapping(TagType.KEYWORD, "Cavern", "biome:grotto", "Keywords")])
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    assert known(mappings) == Mapping(
+        TagType.KEYWORD, "Cavern", "biome:cave", "Keywords", saved=False, stale="biome:grotto"
+    )
+
+
+def test_what_gemini_says_of_a_new_tag_replaces_nothing() -> None:
+    mappings = Mappings()
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    assert known(mappings) == Mapping(TagType.KEYWORD, "cavern", "biome:cave", "keyword", saved=False, stale=None)
+
+
+def test_a_saved_mapping_replaces_nothing_any_more() -> None:
+    mappings = Mappings([Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword")])
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    mappings.saved([known(mappings)])
+    assert known(mappings) == CAVERN
+
+
+def test_what_was_learnt_anew_while_the_old_was_being_saved_is_not_saved_yet() -> None:
+    mappings = Mappings()
+    mappings.learn(TagType.KEYWORD, "cavern", REMOVE)
+    being_saved = known(mappings)
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    mappings.saved([being_saved])
+    assert (known(mappings).valid, known(mappings).saved) == ("biome:cave", False)
+
+
+def test_what_was_removed_while_it_was_being_saved_stays_removed() -> None:
+    mappings = Mappings()
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    being_saved = known(mappings)
+    mappings.remove(KEY)
+    mappings.saved([being_saved])
+    assert mappings.find(KEY, VOCABULARY) is None
+
+
+def test_a_row_of_the_database_wins_over_what_was_learnt_meanwhile_and_the_first_of_two() -> None:
+    mappings = Mappings()
+    mappings.learn(TagType.KEYWORD, "cavern", REMOVE)
+    mappings.replace([CAVERN, Mapping(TagType.KEYWORD, "Cavern", REMOVE, "keyword")])
+    assert known(mappings) == CAVERN
+
+
+def test_a_removed_mapping_is_asked_for_again_and_removing_what_is_not_there_does_no_harm() -> None:
+    mappings, raw = Mappings([CAVERN]), RawTags(keywords=("cavern",))
+    assert mappings.unknown([raw], VOCABULARY) == {}
+    mappings.remove(KEY)
+    mappings.remove(KEY)
+    assert mappings.unknown([raw], VOCABULARY) == {KEY: "cavern"}
+
+
+def test_what_a_person_sets_counts_at_once_even_for_a_tag_that_nobody_could_map() -> None:
+    mappings, raw = Mappings(), RawTags(keywords=("cavern",))
+    mappings.give_up(KEY)
+    mappings.put(CAVERN)
+    assert mappings.resolve(raw, VOCABULARY).suggestion.keywords == ("biome:cave",)
+    mappings.put(Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword"))
+    assert mappings.unknown([raw], VOCABULARY) == {KEY: "cavern"}, "given up no longer"
+
+
+# --- what is asked, what comes out ----------------------------------------------------------------
+
+
+def test_each_unknown_tag_is_asked_once_in_its_first_spelling_and_known_ones_never() -> None:
+    mappings = Mappings([CAVERN, NOISES])
+    files = [
+        RawTags("Ambient: Drone", ("eerie", "Meh"), ("dungeon crawl",), ("cavern", "spooky noises")),
+        RawTags("polka", ("meh",)),
+        RawTags(keywords=("meh",)),
+    ]
+    assert mappings.unknown(files, VOCABULARY) == {
+        (TagType.MOOD, "meh"): "Meh",
+        (TagType.GENRE, "polka"): "polka",
+        (TagType.KEYWORD, "meh"): "meh",
+    }
+
+
+def test_two_unknown_tags_for_one_tag_count_twice_and_the_first_is_named() -> None:
+    grotto = Mapping(TagType.KEYWORD, "grotto", "biome:cave", "keyword")
+    resolved = Mappings([CAVERN, grotto]).resolve(RawTags(keywords=("grotto", "cavern")), VOCABULARY)
+    assert resolved.suggestion.keywords == ("biome:cave",)
+    assert resolved.used == [grotto, CAVERN]
+    assert resolved.sources == Sources(mapped_by_cache=2)
+    assert resolved.mapped == (Mapped(TagType.KEYWORD, "biome:cave", "grotto"),)
+
+
+def test_a_tag_that_maps_to_nothing_is_dropped_and_its_mapping_counts_as_used() -> None:
+    resolved = Mappings([NOISES]).resolve(RawTags(keywords=("Spooky Noises",)), VOCABULARY)
+    assert resolved.used == [NOISES]
+    assert resolved.sources == Sources(dropped=1)
+    assert resolved.suggestion == Suggestion()
+
+
+def test_an_unknown_genre_without_a_mapping_leaves_no_genre() -> None:
+    resolved = Mappings().resolve(RawTags("polka"), VOCABULARY)
+    assert resolved.suggestion.genre is None
+    assert resolved.dropped == (Dropped(TagType.GENRE, "polka"),)
+
+
+def test_what_was_learnt_for_a_stale_row_is_kept_when_the_rows_are_read_again() -> None:
+    stale = Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword")
+    mappings = Mappings([stale])
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    mappings.replace([stale])
+    found = mappings.find((TagType.KEYWORD, "cavern"), VOCABULARY)
+    assert found is not None and (found.valid, found.saved) == ("biome:cave", False)
+
+
+def test_a_row_that_someone_has_corrected_meanwhile_beats_what_was_learnt() -> None:
+    mappings = Mappings([Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword")])
+    mappings.learn(TagType.KEYWORD, "cavern", REMOVE)
+    mappings.replace([CAVERN])
+    assert mappings.find((TagType.KEYWORD, "cavern"), VOCABULARY) == CAVERN
+
+
+def test_a_tag_spelt_as_in_the_vocabulary_is_valid_and_any_other_spelling_is_normalised() -> None:
+    resolved = Mappings().resolve(RawTags("ambient:drone", ("eerie",), ("Dungeon Crawl",)), VOCABULARY)
+    assert resolved.sources == Sources(valid=2, normalised=1)
+    assert resolved.suggestion == Suggestion("ambient:drone", ("eerie",), ("dungeon-crawl",))
+
+
+def test_the_shells_word_for_a_tag_without_a_match_is_understood() -> None:
+    mappings = Mappings([Mapping(TagType.KEYWORD, "what", "REMOVE", "keyword")])
+    assert mappings.unknown([RawTags(keywords=("what",))], VOCABULARY) == {}

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -48,11 +48,15 @@ class FileChange(Struct, frozen=True):
 
 
 class Encoded(Struct, frozen=True):
-    """Changes as JSON texts: the files with their records, the tags that go, the tags that come."""
+    """Changes as JSON texts: the files with their records, the tags that go, the tags that come.
+
+    In `replace` all tags go but those that are `kept`.
+    """
 
     count: int
     files: str
     gone: str | None
+    kept: str | None
     new: str
 
 
@@ -60,6 +64,7 @@ def encoded(changes: Sequence[FileChange], stamp: Stamp) -> Encoded:
     """Pure. A tag that stays is neither gone nor new: it keeps its row, id and date."""
     files: list[tuple[int, str | None, str | None, str]] = []
     gone: list[tuple[int, str, str]] = []
+    kept: list[tuple[int, str, str]] = []
     new: list[tuple[int, str, str]] = []
     for entry in changes:
         file_id, before, after = entry.snapshot.file.id, entry.snapshot.before, entry.change.after
@@ -69,8 +74,11 @@ def encoded(changes: Sequence[FileChange], stamp: Stamp) -> Encoded:
             ("keyword", before.keywords, after.keywords),
         ):
             gone.extend((file_id, kind, value) for value in old if value not in now)
+            kept.extend((file_id, kind, value) for value in old if value in now)
             new.extend((file_id, kind, value) for value in now if value not in old)
-    return Encoded(len(files), _text(files), _text(gone) if gone else None, _text(new))
+    if stamp.mode is Mode.REPLACE:
+        return Encoded(len(files), _text(files), None, _text(kept), _text(new))
+    return Encoded(len(files), _text(files), _text(gone) if gone else None, None, _text(new))
 
 
 def write_files(
@@ -117,6 +125,12 @@ def _write_rows(connection: sqlite3.Connection, shape: Shape, texts: Encoded, st
     loop; a statement over `json_each` is one step for the whole batch.
     """
     dated = shape.has("audio_files", "updated_at")
+    connection.execute(
+        f"""INSERT OR REPLACE INTO auto_tag_before SELECT :run, id, genre, mood, auto_tagged, auto_tag_date,
+                auto_tag_version, {"updated_at" if dated else "NULL"}
+            FROM audio_files WHERE id IN (SELECT value ->> 0 FROM json_each(:rows))""",
+        {"rows": texts.files, "run": stamp.row},
+    )
     updated = connection.execute(
         f"""UPDATE audio_files SET genre = value ->> 1, mood = value ->> 2, auto_tagged = 1,
                 auto_tag_date = :date, auto_tag_version = :version{", updated_at = :updated" if dated else ""}
@@ -126,7 +140,10 @@ def _write_rows(connection: sqlite3.Connection, shape: Shape, texts: Encoded, st
     if updated.rowcount != texts.count:  # a trigger's RAISE(IGNORE) drops a row without an error
         raise sqlite3.IntegrityError
     if texts.gone is not None:
-        _remove_tags(connection, shape, texts.gone, stamp.row)
+        _remove_tags(connection, shape, _THESE, {"tags": texts.gone, "run": stamp.row})
+    if texts.kept is not None:
+        values = {"tags": texts.kept, "rows": texts.files, "run": stamp.row}
+        _remove_tags(connection, shape, _ALL_BUT_THESE, values)
     dated = shape.has("rpg_tags", "created_at")
     connection.execute(
         f"""INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value{", created_at" if dated else ""})
@@ -147,18 +164,23 @@ def _write_rows(connection: sqlite3.Connection, shape: Shape, texts: Encoded, st
     )
 
 
-def _remove_tags(connection: sqlite3.Connection, shape: Shape, gone: str, run: int) -> None:
+_THESE = """(audio_file_id, tag_type, tag_value) IN
+    (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:tags))"""
+_ALL_BUT_THESE = f"""audio_file_id IN (SELECT value ->> 0 FROM json_each(:rows))
+    AND tag_type IN ('occasion', 'keyword') AND NOT {_THESE}"""
+"""For `replace`: values with bytes that are no text, or with a NUL, have to go too."""
+
+
+def _remove_tags(connection: sqlite3.Connection, shape: Shape, which: str, values: dict[str, Any]) -> None:
     """Keeps the very rows, for an undo."""
     row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
     created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
-    these = """FROM rpg_tags WHERE (audio_file_id, tag_type, tag_value) IN
-        (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:gone))"""
     connection.execute(
         f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
-            SELECT :run, {row_id}, audio_file_id, tag_type, tag_value, {created} {these}""",
-        {"run": run, "gone": gone},
+            SELECT :run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags WHERE {which}""",
+        values,
     )
-    connection.execute(f"DELETE {these}", {"gone": gone})
+    connection.execute(f"DELETE FROM rpg_tags WHERE {which}", values)
 
 
 def write_mappings(connection: sqlite3.Connection, shape: Shape, used: "Counter[Mapping]", date: str) -> None:

@@ -63,6 +63,17 @@ CREATE TABLE IF NOT EXISTS auto_tag_latest (
     history_id INTEGER NOT NULL,
     run INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS auto_tag_before (
+    run INTEGER NOT NULL,
+    file_id INTEGER NOT NULL,
+    genre,
+    mood,
+    auto_tagged,
+    auto_tag_date,
+    auto_tag_version,
+    updated_at,
+    PRIMARY KEY (run, file_id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS auto_tag_removed (
     run INTEGER NOT NULL,
     row_id,
@@ -93,6 +104,7 @@ CREATE TABLE IF NOT EXISTS auto_tag_exclusions (
 auto_tag_runs       one row a run; its counters stay NULL until it has ended
 auto_tag_batches    one row a finished batch; batch 0 holds what belongs to none: requests that were cut off
 auto_tag_latest     which history row our latest tagging of a file left; undone taggings are not in it
+auto_tag_before     the very values that a run wrote over, for its undo: JSON would not keep every byte of them
 auto_tag_removed    the very rows of rpg_tags that a run took away, for its undo
 auto_tag_vocabularies   the active tags as a run knew them, by fingerprint
 """

@@ -128,23 +128,22 @@ def mappings(connection: sqlite3.Connection) -> list[Mapping]:
 def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[Snapshot]:
     """The files as they are now, in the order of `ids`; those that are gone are left out."""
     duration = "duration" if shape.has("audio_files", "duration") else "NULL"
-    updated = "updated_at" if shape.has("audio_files", "updated_at") else "NULL"
     rows = connection.execute(
         f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
                 CAST(album AS TEXT), {duration}, CAST(genre AS TEXT), CAST(mood AS TEXT),
-                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT), CAST({updated} AS TEXT)
+                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
             FROM audio_files WHERE id IN ({IDS})""",
         (as_json(ids),),
     ).fetchall()
     tags = _rpg_tags(connection, ids)
     records = _records(connection, ids)
     found: dict[int, Snapshot] = {}
-    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version, updated_at in rows:
+    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in rows:
         record_id, record_text = records.get(file_id, (None, None))
         occasions, keywords = tags.get(file_id, ((), ()))
         found[file_id] = Snapshot(
             AudioFile(file_id, path or "", title, artist, album, _duration(seconds)),
-            Before(genre, mood, occasions, keywords, _flag(tagged), date, version, updated_at),
+            Before(genre, mood, occasions, keywords, _flag(tagged), date, version),
             read_record(record_text),
             record_id,
         )

@@ -6,7 +6,6 @@ changed since, by a person, the shell or a newer run, and stays (CONTRACT sectio
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -66,7 +65,7 @@ def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> 
 
 def _restore(connection: sqlite3.Connection, shape: Shape, run: int, undos: Sequence[_Undo]) -> None:
     ids = as_json(undo.file_id for undo in undos)
-    _restore_columns(connection, shape, undos)
+    _restore_columns(connection, shape, run, undos)
     _restore_tags(connection, shape, run, undos, ids)
     # The tagging before counts as the latest again; its history row may be gone.
     connection.execute(f"DELETE FROM auto_tag_latest WHERE file_id IN ({IDS})", (ids,))
@@ -80,32 +79,33 @@ def _restore(connection: sqlite3.Connection, shape: Shape, run: int, undos: Sequ
         )
 
 
-def _restore_columns(connection: sqlite3.Connection, shape: Shape, undos: Sequence[_Undo]) -> None:
+def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, undos: Sequence[_Undo]) -> None:
     """Columns that hold no tags are restored only where they still are as the run left them."""
     columns = {
-        "auto_tagged": "auto_tagged IS 1",
-        "auto_tag_date": "auto_tag_date IS value ->> 1",
-        "auto_tag_version": "auto_tag_date IS value ->> 1",
+        "auto_tagged": "audio_files.auto_tagged IS 1",
+        "auto_tag_date": "audio_files.auto_tag_date IS value ->> 1",
+        "auto_tag_version": "audio_files.auto_tag_date IS value ->> 1",
     }
     if shape.has("audio_files", "updated_at"):
         # As the run wrote it: `tagged_at` in the shell's own format.
-        columns["updated_at"] = "updated_at IS replace(substr(value ->> 1, 1, 19), 'T', ' ')"
+        columns["updated_at"] = "audio_files.updated_at IS replace(substr(value ->> 1, 1, 19), 'T', ' ')"
     restored = ", ".join(
-        f"{name} = CASE WHEN {unchanged} THEN value ->> {place} ELSE {name} END"
-        for place, (name, unchanged) in enumerate(columns.items(), 4)
+        f"{name} = CASE WHEN {unchanged} THEN b.{name} ELSE audio_files.{name} END"
+        for name, unchanged in columns.items()
     )
-    rows: list[list[Any]] = [
-        [undo.file_id, undo.tagged_at, before.genre, before.mood, *(getattr(before, name) for name in columns)]
-        for undo in undos
-        for before in [undo.record.before]
-    ]
+    values = {"run": run, "rows": msgspec.json.encode([(u.file_id, u.tagged_at) for u in undos]).decode()}
     updated = connection.execute(
-        f"""UPDATE audio_files SET genre = value ->> 2, mood = value ->> 3, {restored}
-            FROM json_each(?) WHERE audio_files.id = value ->> 0""",
-        (msgspec.json.encode(rows).decode(),),
+        f"""UPDATE audio_files SET genre = b.genre, mood = b.mood, {restored}
+            FROM json_each(:rows) JOIN auto_tag_before b ON b.run = :run AND b.file_id = value ->> 0
+            WHERE audio_files.id = b.file_id""",
+        values,
     )
     if updated.rowcount != len(undos):
         raise sqlite3.IntegrityError
+    connection.execute(
+        "DELETE FROM auto_tag_before WHERE run = :run AND file_id IN (SELECT value ->> 0 FROM json_each(:rows))",
+        values,
+    )
 
 
 def _restore_tags(

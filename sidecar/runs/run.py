@@ -250,8 +250,9 @@ class Run:
         else:
             self._locked_in_a_row = 0
             self._saved.add(batch.meter.usage)
-            self._knowledge.mappings.saved(written.mappings)
+            # In this order: the tables were read before the batch added its mappings to them.
             self._knowledge.adopt(written.tables)
+            self._knowledge.mappings.saved(written.mappings)
             self._report(batch, written.outcome)
         finally:
             self._open_places.release()

@@ -51,11 +51,15 @@ class Mappings:
         self.replace(rows)
 
     def replace(self, rows: Iterable[Mapping]) -> None:
-        """What the database holds now; what is learnt but not yet saved stays."""
+        """What the database holds now; what is learnt but not yet saved stays, unless a row says better."""
         unsaved = [entry for entry in self._by_key.values() if not entry.saved]
         self._by_key = {}
-        for entry in (*rows, *unsaved):
+        for entry in rows:
             self._by_key.setdefault(entry.key, entry)
+        for entry in unsaved:
+            # A row that still holds the tag which this one replaces has not been corrected by anybody.
+            if self._by_key.setdefault(entry.key, entry).valid == entry.stale:
+                self._by_key[entry.key] = entry
 
     def learn(self, kind: TagType, raw: str, valid: str) -> None:
         """What Gemini said; `valid` is an active tag or REMOVE."""

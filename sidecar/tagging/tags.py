@@ -44,12 +44,11 @@ class Tags(Struct, frozen=True):
 
 
 class Before(Tags, frozen=True):
-    """Tags and the other columns that a run writes, as they were before: what an undo brings back."""
+    """Tags and auto-tag columns as they were before a run wrote."""
 
     auto_tagged: int | None = None
     auto_tag_date: str | None = None
     auto_tag_version: str | None = None
-    updated_at: str | None = None
 
 
 class Kept(Struct, frozen=True, omit_defaults=True):
