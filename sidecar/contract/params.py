@@ -182,6 +182,11 @@ class ExclusionParams(Params, frozen=True, kw_only=True):
     file_id: FileId | None = None
 
 
+def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
+    """Also in objects inside of the params."""
+    return {k: _without_nulls(v) if isinstance(v, dict) else v for k, v in given.items() if v is not None}
+
+
 def decode_params(kind: type[P], raw: bytes | None) -> P:
     """Params by name, strictly. An explicit `null` means the default (contract 9).
 
@@ -197,6 +202,6 @@ def decode_params(kind: type[P], raw: bytes | None) -> P:
         if name not in kind.__struct_fields__:
             raise invalid_params(f"Unknown parameter `{name[:80]}`.")
     try:
-        return msgspec.convert({k: v for k, v in given.items() if v is not None}, kind)
+        return msgspec.convert(_without_nulls(given), kind)
     except msgspec.ValidationError as error:
         raise invalid_params(f"{error}.".replace("`$.", "`")) from None

@@ -72,6 +72,8 @@ class UnknownTags:
                 continue
             valid = REMOVE if mapped.valid is None else vocabulary.find(kind, mapped.valid)
             if valid is not None:
-                self.mappings.learn(kind, open_tags.pop(key), valid)
+                raw = open_tags.pop(key)
+                if self.mappings.find(key, vocabulary) is None:  # else a person has said it meanwhile
+                    self.mappings.learn(kind, raw, valid)
         for key in open_tags:
             self.mappings.give_up(key)

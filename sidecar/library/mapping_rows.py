@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sidecar.contract import TagMapping, TagType
 from sidecar.library.connections import Shape
-from sidecar.tagging.vocabulary import tag_type
+from sidecar.tagging.vocabulary import normalise, tag_type
 
 
 def list_mappings(connection: sqlite3.Connection) -> list[TagMapping]:
@@ -18,25 +18,28 @@ def list_mappings(connection: sqlite3.Connection) -> list[TagMapping]:
     return [TagMapping(kind, invalid, valid, int(count)) for kind, invalid, valid, count in rows]
 
 
-def find_mapping(connection: sqlite3.Connection, kind: TagType, invalid: str) -> TagMapping | None:
-    """The row of an invalid tag, however it spells the type."""
-    for entry in list_mappings(connection):
-        if entry.invalid_tag == invalid and tag_type(entry.tag_type) is kind:
-            return entry
-    return None
+def find_mappings(connection: sqlite3.Connection, kind: TagType, invalid: str) -> list[TagMapping]:
+    """The rows of an invalid tag, however they spell it and its type; the one spelled just so comes first."""
+    key = normalise(invalid)
+    found = [
+        entry
+        for entry in list_mappings(connection)
+        if tag_type(entry.tag_type) is kind and normalise(entry.invalid_tag) == key
+    ]
+    return sorted(found, key=lambda entry: entry.invalid_tag != invalid)
 
 
 def set_mapping(
     connection: sqlite3.Connection, shape: Shape, kind: TagType, invalid: str, valid: str, now: datetime
 ) -> TagMapping:
-    """Changes the row or adds one, with no use counted yet; the row as it stands."""
-    old = find_mapping(connection, kind, invalid)
-    if old is not None:
-        connection.execute(
+    """Changes the tag's rows or adds one, with no use counted yet; the row as it stands."""
+    found = find_mappings(connection, kind, invalid)
+    if found:
+        connection.executemany(
             "UPDATE tag_mapping_cache SET valid_tag = ? WHERE invalid_tag = ? AND tag_type = ?",
-            (valid, invalid, old.tag_type),
+            [(valid, entry.invalid_tag, entry.tag_type) for entry in found],
         )
-        return TagMapping(old.tag_type, invalid, valid, old.usage_count)
+        return TagMapping(found[0].tag_type, found[0].invalid_tag, valid, found[0].usage_count)
     dated = shape.has("tag_mapping_cache", "created_at")
     connection.execute(
         f"""INSERT INTO tag_mapping_cache
@@ -49,10 +52,9 @@ def set_mapping(
 
 def delete_mapping(connection: sqlite3.Connection, kind: TagType, invalid: str) -> bool:
     """Whether there was one."""
-    old = find_mapping(connection, kind, invalid)
-    if old is None:
-        return False
-    connection.execute(
-        "DELETE FROM tag_mapping_cache WHERE invalid_tag = ? AND tag_type = ?", (invalid, old.tag_type)
+    found = find_mappings(connection, kind, invalid)
+    connection.executemany(
+        "DELETE FROM tag_mapping_cache WHERE invalid_tag = ? AND tag_type = ?",
+        [(entry.invalid_tag, entry.tag_type) for entry in found],
     )
-    return True
+    return bool(found)

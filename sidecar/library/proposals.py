@@ -9,14 +9,14 @@ from msgspec import Struct
 from sidecar.contract import Proposal, Sources
 from sidecar.library.queries import IDS, as_json
 from sidecar.tagging.records import Dropped, Mapped
-from sidecar.tagging.tags import Suggestion, Tags
+from sidecar.tagging.tags import Kept, Suggestion, Tags
 
 
 class StoredProposal(Struct, frozen=True, kw_only=True):
     """All that is needed to write it later by the same rules.
 
     `before` and `record_id` are what the dry run found, so that a change since then shows;
-    `after` is what a person was shown.
+    `after` is what a person was shown, `person` the part of it that was a person's already.
     """
 
     file_id: int
@@ -25,6 +25,7 @@ class StoredProposal(Struct, frozen=True, kw_only=True):
     record_id: int | None
     suggestion: Suggestion
     after: Tags
+    person: Kept = Kept()
     mapped: tuple[Mapped, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     sources: Sources = Sources()

@@ -191,8 +191,9 @@ def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabul
 
 
 def spent(connection: sqlite3.Connection) -> tuple[Usage, int]:
-    """What all runs have spent, and on how many files."""
-    files = connection.execute("SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches").fetchone()[0]
+    """What all runs have spent, and on how many files. (Proposals are applied without a request.)"""
+    asked = "SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches WHERE requests > 0"
+    files = connection.execute(asked).fetchone()[0]
     return spent_since(connection, ""), int(files)
 
 

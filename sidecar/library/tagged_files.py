@@ -2,7 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -10,19 +10,21 @@ from sidecar.contract import TagType
 from sidecar.library.proposals import all_proposals
 from sidecar.library.queries import current_tags
 from sidecar.library.run_rows import BookedRun
-from sidecar.tagging.records import Mapped, Record, ours, read_record
-from sidecar.tagging.tags import Tags
+from sidecar.tagging.records import Mapped, Record, ours, read_record, set_by_run
+from sidecar.tagging.tags import Change, Tags
 
 _FILES_A_STEP = 500
 
 
 class TaggedFile(Struct, frozen=True):
-    """One file as a run tagged it (or, in a dry run, proposed to): the tags that it set."""
+    """One file as a run tagged it (or, in a dry run, proposed to): the tags that it set, those of them that
+    were mapped. (A mapped genre that a person's own stood in the way of is not among them.)
+    """
 
     file_id: int
     file_path: str
     tags: list[tuple[TagType, str]]
-    mapped: tuple[Mapped, ...]
+    mapped: list[Mapped]
 
 
 class LatestTagging(Struct, frozen=True):
@@ -38,7 +40,8 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ta
     """The files that a run tagged and that still exist, by history row."""
     if run.dry_run:
         for entry in all_proposals(connection, run.row):
-            yield TaggedFile(entry.file_id, entry.file_path, [*entry.after.pairs()], entry.mapped)
+            tags = set_by_run(Change(entry.after, entry.person))
+            yield _tagged(entry.file_id, entry.file_path, tags, entry.mapped)
         return
     rows = connection.execute(
         """SELECT audio_files.id, CAST(file_path AS TEXT), CAST(tags_applied AS TEXT)
@@ -50,7 +53,7 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ta
     for file_id, path, text in rows:
         record = read_record(text)
         if record is not None and record.run_id == run.run_id:
-            yield TaggedFile(file_id, path, [*ours(record)], record.mapped)
+            yield _tagged(file_id, path, ours(record), record.mapped)
 
 
 def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
@@ -66,3 +69,8 @@ def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
             record = read_record(text)
             if record is not None and file_id in now:
                 yield LatestTagging(file_id, record, run, now[file_id])
+
+
+def _tagged(file_id: int, path: str, tags: Iterable[tuple[TagType, str]], mapped: Iterable[Mapped]) -> TaggedFile:
+    known = [*tags]
+    return TaggedFile(file_id, path, known, [entry for entry in mapped if (entry.type, entry.tag) in known])

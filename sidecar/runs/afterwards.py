@@ -50,7 +50,7 @@ UNDO_FILES = 100
 
 async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
     """Takes back what a run wrote. Raises RpcError -32001, -32002, LibraryError."""
-    async with runs.nobody_tagging():
+    async with runs.nobody_tagging(run_id):
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda c, _: undoable_ids(c, booked.row))
@@ -62,7 +62,7 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
 
 async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
     """Writes a dry run's proposals as a run of its own. Raises RpcError -32001, -32002, -32602, LibraryError."""
-    async with runs.nobody_tagging():
+    async with runs.nobody_tagging(params.run_id):
         source = await runs.archive.booked(params.run_id)
         if not source.dry_run:
             raise invalid_params("`run_id`: this run was no dry run, so it has no proposals to apply.")

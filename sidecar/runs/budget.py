@@ -1,7 +1,7 @@
 """What a run may still spend. Pure: a state machine without clock.
 
-A batch begins only when the budget surely covers it, counting those that are under way; so without
-retries no budget is exceeded, and a run ends at a batch's end (CONTRACT section 8).
+A batch begins only when the budget covers it, counting one request for each that is under way; so a run ends
+at a batch's end (CONTRACT section 8), and only retries and requests about unknown tags can exceed it.
 """
 
 from sidecar.contract import Budget, BudgetPeriod, Usage

@@ -23,6 +23,7 @@ from sidecar.gemini.opening import loaded
 from sidecar.gemini.requests import ApiVersion, Request
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
+from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_own_tables
 from sidecar.library.store import Library
 from sidecar.runs.batch import prompt_for
@@ -115,8 +116,11 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
 def _requests(
     connection: sqlite3.Connection, shape: Shape, settings: Settings, selection: Selection
 ) -> Iterator[Request]:
-    """The first request of each batch, as the run makes it."""
-    prompt = prompt_for(settings, queries.vocabulary(connection, shape), queries.library_root(connection))
+    """The first request of each batch, as the run makes it. Raises LibraryError NO_VOCABULARY, as the run does."""
+    vocabulary = queries.vocabulary(connection, shape)
+    if selection.total_files and not vocabulary.can_tag:
+        raise LibraryError(Fault.NO_VOCABULARY)
+    prompt = prompt_for(settings, vocabulary, queries.library_root(connection))
     for ids in selection.batches():
         yield prompt.tagging(queries.audio_files(connection, shape, ids))
 

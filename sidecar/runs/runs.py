@@ -46,7 +46,7 @@ from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.run import Plan, Run, completion, rfc3339
 from sidecar.runs.selection import Selection
 from sidecar.settings import Settings
-from sidecar.tagging.prompts import RULES_FINGERPRINT, estimated_tokens
+from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_tokens
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Runs:
         self._starting = trio.Lock()
         self._lock: RunLock | None = None
         self._active: ActiveRun | None = None
+        self._in_change: str | None = None
 
     @property
     def active_run_id(self) -> str | None:
@@ -171,15 +172,20 @@ class Runs:
             await self._active.stopped.wait()
 
     @asynccontextmanager
-    async def nobody_tagging(self) -> AsyncIterator[None]:
-        """Keeps runs of all processes out while the block changes what they wrote. Raises RpcError -32001."""
+    async def nobody_tagging(self, run_id: str) -> AsyncIterator[None]:
+        """Keeps runs of all processes out while the block changes what that run wrote or writes what it proposed.
+
+        Raises RpcError -32001.
+        """
         async with self._starting:
             self._refuse_second()
             await self._take_lock()
-            try:
-                yield
-            finally:
-                self._release_lock()
+            self._in_change = run_id
+        try:
+            yield
+        finally:
+            self._in_change = None
+            self._release_lock()
 
     async def know(self) -> None:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
@@ -219,8 +225,9 @@ class Runs:
             log.warning("the end of the run could not be saved: %s", error.fault)
 
     def _refuse_second(self) -> None:
-        if self._active is not None:
-            raise _run_active(self._active.run.plan.run_id)
+        under_way = self.active_run_id or self._in_change
+        if under_way is not None:
+            raise _run_active(under_way)
 
     async def _take_lock(self) -> None:
         """The run lock. Raises RpcError -32001 with the holder's run, LibraryError."""
@@ -281,7 +288,8 @@ class Runs:
             settings=settings,
             started_at=new.started_at,
         )
-        allowance = Allowance(self.budget, f"{now:%Y-%m-%d}", spent_today, estimated_tokens(prompt.system))
+        a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
+        allowance = Allowance(self.budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
         return Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
 
 

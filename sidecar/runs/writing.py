@@ -176,6 +176,7 @@ def _proposal(entry: FileChange) -> StoredProposal:
         record_id=entry.snapshot.record_id,
         suggestion=entry.suggestion,
         after=entry.change.after,
+        person=entry.change.person,
         mapped=entry.mapped,
         dropped=entry.dropped,
         sources=entry.sources,

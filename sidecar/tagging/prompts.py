@@ -52,6 +52,9 @@ _HINTS = "HOUSE RULES of this library's owner (they never add tags to the lists 
 OUTPUT_TOKENS_A_FILE = 60
 """What an answer takes for one file: measured on answers with 2 moods, 2 occasions and 4 keywords."""
 
+TOKENS_A_FILE = 40 + OUTPUT_TOKENS_A_FILE
+"""What a file takes in question and answer together, about."""
+
 FILE_FIELDS = ("path", "title", "artist", "album", "duration")
 """All that a request may tell of a file."""
 

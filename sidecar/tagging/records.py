@@ -78,11 +78,16 @@ def read_record(text: str | None) -> Record | None:
 
 def ours(record: Record) -> Iterator[tuple[TagType, str]]:
     """The tags that the run set, without those that it left to a person."""
-    person = record.person
+    return set_by_run(record.change)
+
+
+def set_by_run(change: Change) -> Iterator[tuple[TagType, str]]:
+    """The tags of a change without the person's."""
+    after, person = change.after, change.person
     kept = {
-        TagType.GENRE: (record.applied.genre,) if person.genre else (),
-        TagType.MOOD: record.applied.moods if person.mood else (),
+        TagType.GENRE: (after.genre,) if person.genre else (),
+        TagType.MOOD: after.moods if person.mood else (),
         TagType.OCCASION: person.occasions,
         TagType.KEYWORD: person.keywords,
     }
-    return ((kind, value) for kind, value in record.applied.pairs() if value not in kept[kind])
+    return ((kind, value) for kind, value in after.pairs() if value not in kept[kind])
