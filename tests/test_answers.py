@@ -60,11 +60,28 @@ def test_fences_prose_tails_and_wrappers_do_no_harm(text: str) -> None:
 
 def test_one_object_alone_counts_as_a_list_of_it() -> None:
     assert read(item(1), count=1) == Reading({0: TAGS}, (), ())
+    assert read(item(1)) == Reading({0: TAGS}, (1,), ()), "whole, so the other file is asked for once more"
+
+
+def test_a_list_in_a_wrapper_is_whole() -> None:
+    assert read({"files": [item(1)]}) == Reading({0: TAGS}, (1,), ())
+
+
+def test_of_two_lists_in_a_wrapper_neither_is_believed() -> None:
+    assert read({"files": [item(1)], "others": [item(2)]}) == Reading({}, (), (0, 1))
 
 
 def test_an_answer_cut_off_in_the_middle_serves_the_files_before_the_cut() -> None:
     reading = read(BOTH[: BOTH.index('"id": 2') + 12])
     assert reading == Reading({0: TAGS}, (), (1,), Reason.BAD_RESPONSE)
+
+
+def test_every_whole_item_before_the_cut_is_served_however_they_are_set_apart() -> None:
+    items = [json.dumps(item(number)) for number in (1, 2, 3)]
+    for between in (",", ", ", " ,\n\t"):
+        text = "[" + between.join(items)
+        reading = read(text[:-9], count=4)
+        assert reading == Reading({0: TAGS, 1: TAGS}, (), (2, 3), Reason.BAD_RESPONSE)
 
 
 @given(st.integers(0, len(BOTH) - 1))
@@ -103,6 +120,11 @@ def test_ids_that_were_not_asked_for_are_ignored() -> None:
     assert read([item("1"), item("3"), item(2), item(99)]) == WHOLE
 
 
+@pytest.mark.parametrize("number", [0, -1, 0.0, 10**6, 10**30, 1e300])
+def test_an_id_that_no_file_can_have_takes_no_files_place(number: Any) -> None:
+    assert read([item(number, "other"), item("1"), item(2)]) == WHOLE
+
+
 def test_ids_that_were_not_asked_for_do_not_break_what_is_missing() -> None:
     assert read([item(1), item(3)]) == Reading({0: TAGS}, (1,), ())
     assert read([item("1"), item("3")]) == Reading({0: TAGS}, (1,), ())
@@ -125,6 +147,8 @@ def test_an_id_that_is_none_is_a_wrong_shape(number: Any) -> None:
         item(2, genre=7),
         item(2, moods={"a": 1}),
         item(2, moods=[1]),
+        item(2, moods=["eerie", 1]),
+        item(2, moods=[None, "eerie"]),
         item(2, keywords=[["a:b"]]),
         item(2, occasions=True),
         "ambient",
@@ -150,6 +174,23 @@ def test_absent_and_null_fields_are_empty() -> None:
     assert read([{"id": 1, "genre": None, "moods": None}], count=1) == Reading({0: RawTags()}, (), ())
 
 
+@pytest.mark.parametrize(
+    ("field", "tags"),
+    [
+        ("genre", RawTags("ambient")),
+        ("moods", RawTags(moods=("eerie",))),
+        ("occasions", RawTags(occasions=("tavern",))),
+        ("keywords", RawTags(keywords=("a:b",))),
+    ],
+)
+def test_one_field_of_tags_is_enough_for_an_item(field: str, tags: RawTags) -> None:
+    assert read([{"id": 1, field: item(1)[field]}], count=1) == Reading({0: tags}, (), ())
+
+
+def test_an_empty_list_is_no_tags_also_where_the_id_is_text() -> None:
+    assert read([item("1", moods=[]), item(2)]).usable[0] == RawTags("ambient", (), ("tavern",), ("a:b",))
+
+
 def test_control_characters_in_strings_do_not_break_the_list() -> None:
     text = BOTH.replace("tavern", "ta\tvern", 1)
     assert read(text).usable[1] == TAGS
@@ -159,6 +200,11 @@ def test_blank_long_repeated_and_unprintable_tags_are_dropped() -> None:
     moods = [" eerie ", "eerie", "", "  ", "x" * (MAX_TAG_LENGTH + 1), "a\x00b", "\ud800"]
     assert read([item(1, moods=moods)], count=1).usable[0].moods == ("eerie",)
     assert read([item(1, genre="  ")], count=1).usable[0].genre is None
+
+
+def test_a_tag_of_a_hundred_characters_is_a_tag_and_a_longer_one_is_prose() -> None:
+    moods = ["m" * 100, "n" * 101]
+    assert read([item(1, moods=moods)], count=1).usable[0].moods == ("m" * 100,)
 
 
 def test_nan_and_infinity_are_no_ids() -> None:
@@ -226,7 +272,17 @@ def test_no_text_raises_and_every_file_is_sorted_exactly_once(text: str, count: 
     assert isinstance(read_mapping(Reply(text, fault)), list)
 
 
-@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "[{" * 100_000, "\ud800", "[" + "9" * 10_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        '{"a":' * 200_000,
+        "[{" * 100_000,
+        '[{"a":' + "[" * 200_000,
+        "\ud800",
+        "[" + "9" * 10_000,
+    ],
+)
 def test_monstrous_texts_are_broken_not_raised(text: str) -> None:
     assert read(text) == Reading({}, (), (0, 1))
     assert read_mapping(Reply(text)) == []

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -149,6 +150,12 @@ def test_an_invalid_request_is_refused_under_its_id_if_that_can_be_read(line: by
     assert refusal(only(line)) == (answered_id, INVALID)
 
 
+def test_the_refusal_of_an_id_says_how_long_one_may_be() -> None:
+    refused = only(b'{"jsonrpc":"2.0","id":"' + b"9" * 1024 + b'","method":"m"}')
+    assert isinstance(refused, Refusal)
+    assert "1,024 bytes" in refused.message
+
+
 # --- batches ------------------------------------------------------------------------------------
 
 
@@ -174,9 +181,39 @@ def test_a_batch_beyond_the_bound_is_refused_as_a_whole() -> None:
     assert refusal(only(b"[" + b",".join([*members, b"1"]) + b"]")) == (b"null", INVALID)
 
 
-def test_a_batch_of_answers_is_one_array() -> None:
+def test_a_batch_of_millions_is_refused_without_their_memory() -> None:
+    line = b"[" + b"1," * 4_000_000 + b"1]"
+    read(line)
+    tracemalloc.start()
+    try:
+        assert refusal(only(line)) == (b"null", INVALID)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("tail", [b"x]", b"nul]", b"1", b"1]]"])
+def test_a_batch_beyond_the_bound_is_read_to_its_end_all_the_same(tail: bytes) -> None:
+    assert refusal(only(b"[" + b"1," * MAX_BATCH_MEMBERS + tail)) == (b"null", PARSE)
+
+
+def test_commas_within_members_do_not_count() -> None:
+    numbers = b"[" + b"1," * (MAX_BATCH_MEMBERS * 2) + b"1]"
+    message = read(b'[{"jsonrpc":"2.0","id":1,"method":"m","params":' + numbers + b"}]")
+    assert message.is_batch and message.items == [Call(b"1", "m", numbers)]
+
+
+def test_the_bound_of_a_batch_is_ten_thousand_members_and_the_refusal_says_so() -> None:
+    refused = only(b"[" + b",".join([b"{}"] * 10_001) + b"]")
+    assert isinstance(refused, Refusal)
+    assert "10,000" in refused.message
+    assert len(read(b"[" + b",".join([b"{}"] * 10_000) + b"]").items) == 10_000
+
+
+def test_a_batch_of_answers_is_one_array_on_one_line() -> None:
     line = batch_line([result_line(b"1", None), error_line(b"null", -32600, "no")])
     assert line.endswith(b"]\n")
+    assert line.count(b"\n") == 1
     assert json.loads(line) == [
         {"jsonrpc": "2.0", "id": 1, "result": None},
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no"}},
@@ -217,6 +254,17 @@ def test_nothing_in_a_result_can_break_the_line() -> None:
     assert line.isascii()
     assert line.count(b"\n") == 1
     assert json.loads(line)["result"] == {"\ufffdk": ["a\ufffdb", None, None, "\r\n\u2028😀", ["\ufffd"]]}
+
+
+def test_a_lone_surrogate_costs_nothing_but_itself() -> None:
+    line = result_line(b"1", {"file": "\udcff", "id": 7, "tagged": True, "genre": None, "seconds": 1.5})
+    assert json.loads(line)["result"] == {
+        "file": "\ufffd",
+        "id": 7,
+        "tagged": True,
+        "genre": None,
+        "seconds": 1.5,
+    }
 
 
 # --- properties ---------------------------------------------------------------------------------

@@ -62,6 +62,13 @@ def test_a_429_to_a_request_sent_after_the_halving_halves_again() -> None:
     assert pace.concurrency == 2
 
 
+def test_a_request_that_left_at_the_instant_of_the_halving_did_not_leave_before_it() -> None:
+    pace = Pace(8, LIMITS)
+    pace.refused(4, 5)
+    pace.refused(5, 6)
+    assert pace.concurrency == 2
+
+
 def test_at_least_one_place_is_left() -> None:
     pace = Pace(3, LIMITS)
     for at in range(5):
@@ -129,6 +136,14 @@ def test_a_success_or_any_answer_between_breaks_the_streak() -> None:
         assert pace.outage_since is None
 
 
+def test_batches_that_failed_before_an_answer_are_not_held_against_the_one_that_fails_after_it() -> None:
+    pace = Pace(8, LIMITS)
+    pace.failed(2, 0, 1, 0)
+    pace.succeeded()
+    assert all(pace.failed(1, 2, at, 0) for at in range(3, 10))
+    assert pace.outage_since is None
+
+
 def test_in_an_outage_one_probe_at_a_time_leaves_and_costs_no_attempt() -> None:
     pace = outage()
     assert pace.concurrency == 1
@@ -162,10 +177,27 @@ def test_failures_of_requests_sent_before_the_outage_do_not_push_the_probe_back(
     assert pace.wait_seconds(10) == wait
 
 
+def test_the_failure_of_a_request_sent_at_the_instant_of_the_outage_pushes_the_probe_back() -> None:
+    pace = outage(at=10)
+    wait = pace.wait_seconds(10)
+    pace.failed(3, 10, 10, 0)
+    assert pace.wait_seconds(10) == 2 * wait
+
+
 def test_the_first_success_ends_the_outage_with_the_concurrency_of_before() -> None:
     pace = outage(ceiling=8)
     pace.succeeded()
     assert (pace.outage_since, pace.concurrency, pace.wait_seconds(10)) == (None, 8, 0)
+
+
+def test_what_a_429_had_halved_is_still_halved_after_an_outage() -> None:
+    pace = Pace(8, LIMITS)
+    pace.refused(0, 1)
+    for batch in (1, 2, 1):
+        pace.failed(batch, 2, 3, 0)
+    assert pace.concurrency == 1
+    pace.reached()
+    assert pace.concurrency == 4
 
 
 def test_a_refusal_ends_the_outage_too() -> None:

@@ -17,6 +17,7 @@ from sidecar.gemini.policy import (
     Limits,
     OtherVersion,
     Plain,
+    Standard,
     Tries,
     Verdict,
     Wait,
@@ -26,16 +27,36 @@ from sidecar.gemini.policy import (
     verdict,
 )
 
+COUNTED = (
+    Failure.RATE_LIMITED,
+    Failure.UNUSABLE,
+    Failure.FOREIGN_PAGE,
+    Failure.UNAVAILABLE,
+    Failure.TIMEOUT,
+)
 LIMITS = Limits(max_attempts=5, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def decided(
-    kind: Failure, tries: Tries | None = None, *, delay: float | None = None, jitter: float = 0.5
+    kind: Failure,
+    tries: Tries | None = None,
+    *,
+    detail: str = "the detail.",
+    delay: float | None = None,
+    jitter: float = 0.5,
+    limits: Limits = LIMITS,
+    now: datetime = NOW,
 ) -> Verdict:
     """The verdict on a failure that `tries` do not count yet."""
-    error = GeminiError(kind, "the detail.", status="WORD", delay_seconds=delay)
-    return verdict(error, counted(tries or Tries(), error), LIMITS, jitter, NOW)
+    error = GeminiError(kind, detail, status="WORD", delay_seconds=delay)
+    return verdict(error, counted(tries or Tries(), error), limits, jitter, now)
+
+
+def sentence(found: Verdict) -> str:
+    """What a person reads about it."""
+    assert isinstance(found, End | GiveUp | Halve)
+    return found.message
 
 
 def test_a_429_with_a_delay_holds_everybody_at_least_that_long() -> None:
@@ -81,6 +102,37 @@ def test_a_delay_longer_than_an_outage_ends_the_run_and_says_until_when(kind: Fa
 
 def test_a_delay_of_centuries_is_no_overflow() -> None:
     assert isinstance(decided(Failure.RATE_LIMITED, delay=1e12), End)
+    noon = datetime(2026, 3, 1, 12, 0).astimezone()
+    assert "until 2026-06-09 " in sentence(decided(Failure.RATE_LIMITED, delay=1e12, now=noon)), "a hundred days"
+
+
+def test_the_end_of_a_long_wait_is_told_in_local_time_with_its_date_unless_that_is_today() -> None:
+    noon = datetime(2026, 3, 1, 12, 0).astimezone().astimezone(UTC)
+    later = {660: "until 12:11. ", 86_400: "until 2026-03-02 12:00. ", 365 * 86_400: "until 2026-06-09 "}
+    for delay, words in later.items():
+        assert words in sentence(decided(Failure.RATE_LIMITED, delay=delay, now=noon))
+
+
+def test_a_flex_request_that_was_shed_goes_to_the_standard_tier_when_the_server_allows() -> None:
+    assert decided(Failure.SHED) == Standard(0)
+    assert decided(Failure.SHED, delay=7) == Standard(7)
+    assert isinstance(decided(Failure.SHED, delay=601), End)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Failure if kind not in COUNTED])
+def test_a_failure_that_another_request_form_or_nothing_mends_uses_up_no_try(kind: Failure) -> None:
+    tries = Tries(1, 2, 1, plain=True, standard=True)
+    assert counted(tries, GeminiError(kind)) == tries
+
+
+@pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])
+def test_an_unusable_answer_uses_up_one_of_its_own_tries_only(kind: Failure) -> None:
+    tries = Tries(1, 2, 1, plain=True, standard=True)
+    assert counted(tries, GeminiError(kind)) == Tries(1, 2, 2, plain=True, standard=True)
+
+
+def test_a_request_has_met_nothing_and_is_sent_with_schema_on_the_configured_tier_at_first() -> None:
+    assert Tries() == Tries(attempts=0, refusals=0, unusable=0, plain=False, standard=False)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +161,13 @@ def test_a_503_with_retry_after_fails_at_the_last_attempt_too() -> None:
     assert isinstance(decided(Failure.UNAVAILABLE, Tries(attempts=4), delay=20), GiveUp)
 
 
+def test_a_service_that_gave_no_answer_is_told_with_the_number_of_tries_and_its_word() -> None:
+    assert "tried 5 times (the detail.)" in sentence(decided(Failure.UNAVAILABLE, Tries(attempts=4)))
+    assert "tried 5 times (WORD)" in sentence(decided(Failure.UNAVAILABLE, Tries(attempts=4), detail=""))
+    single = Limits(1, 1, 60, 600)
+    assert "tried once (" in sentence(decided(Failure.TIMEOUT, limits=single))
+
+
 def test_in_an_outage_an_uncounted_failure_waits() -> None:
     error = GeminiError(Failure.UNAVAILABLE)
     assert verdict(error, Tries(), LIMITS, 0.5, NOW) == Wait(0.5, everyone=False)
@@ -132,10 +191,27 @@ def test_what_no_retry_can_mend_ends_the_run_with_what_to_do(kind: Failure, word
     assert "the detail" in end.message
 
 
+@pytest.mark.parametrize("kind", [Failure.KEY_REFUSED, Failure.QUOTA_EXHAUSTED, Failure.SETTING])
+def test_a_detail_is_told_without_its_full_stop_and_gemini_s_word_where_there_is_none(kind: Failure) -> None:
+    told = sentence(decided(kind, detail="Refused for project X."))
+    assert "Refused for project X" in told and "X.)" not in told and ".." not in told
+    assert "WORD" in sentence(decided(kind, detail=""))
+
+
+def test_files_that_are_halved_are_told_why() -> None:
+    assert "the detail" in sentence(decided(Failure.UNUSABLE, Tries(unusable=2)))
+    assert "the detail" in sentence(decided(Failure.REJECTED, Tries(plain=True)))
+
+
+def test_the_tenth_429_says_that_it_is_the_tenth() -> None:
+    assert "refused this 10 times" in sentence(decided(Failure.RATE_LIMITED, Tries(refusals=9)))
+
+
 def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_the_run() -> None:
     assert decided(Failure.UNKNOWN_FIELD) == OtherVersion()
-    end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "Unknown name."))
+    end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "Unknown name X."))
     assert end.status is RunStatus.FAILED
+    assert "(Unknown name X)" in end.message
 
 
 @pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])

@@ -139,6 +139,12 @@ def test_a_genre_outside_the_vocabulary_set_since_the_earlier_run_is_replaced() 
     assert change.after.genre == "ambient:drone"
 
 
+def test_a_mood_outside_the_vocabulary_set_since_the_earlier_run_is_replaced() -> None:
+    change = decided(Tags("orchestral", "Chill Vibes"), left(OURS))
+    assert change.after.mood == "eerie; tense"
+    assert not change.person.mood
+
+
 def test_tags_that_a_person_added_since_the_earlier_run_stay() -> None:
     now = Tags("orchestral", "calm", ("combat", "tavern"), ("biome:forest", "sfx:water"))
     change = decided(now, left(OURS))

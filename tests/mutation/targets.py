@@ -1,0 +1,76 @@
+"""Which modules are tried, by which tests, and why some mutants may live."""
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py",),
+    "sidecar.contract.params": ("tests/test_params.py",),
+    "sidecar.tagging.answers": ("tests/test_answers.py",),
+    "sidecar.gemini.policy": ("tests/test_policy.py",),
+    "sidecar.gemini.pace": ("tests/test_pace.py",),
+    "sidecar.tagging.tags": ("tests/test_tags.py", "tests/test_records.py"),
+    "sidecar.tagging.records": ("tests/test_records.py", "tests/test_staleness.py"),
+    "sidecar.tagging.mappings": ("tests/test_mappings.py",),
+    "sidecar.library.writer": ("tests/test_writer.py",),
+}
+NOT_TRIED = "not thirty_thousand and not batch_of_millions"
+"""Tests of speed and memory: beside others they could fail for any mutant."""
+
+EXPLAINED: dict[str, dict[str, str]] = {
+    "sidecar.rpc.jsonrpc": {
+        "jsonrpc: Raw = Raw(b'X')": "absent or not a string: neither is version 2",
+        "method: Raw = Raw(b'X')": "absent or not a string: neither is a method",
+        "MAX_BATCH_MEMBERS + 2)": "one member more is read; only the one at the bound is looked at",
+        "'FirstMembersX'": "a type's name that nobody sees",
+        "→ if not _is_id(call_id):": "no bytes pass as an id: `in` finds them anywhere",
+        "→ if params[:1] not in": "`in` finds no bytes anywhere",
+        "b'{[X'": "no JSON value begins with X",
+        "0123456789X": "no JSON value begins with X",
+        "→ return raw.startswith(b'\"')": "the other half is its shortcut",
+        "b'\"2.0\"X'": "without the shortcut the other half says the same",
+        "_ESCAPE: Final": "a name under which the handler is registered and found",
+    },
+    "sidecar.contract.params": {
+        "class Params(Struct, frozen=True, forbid_unknown": "`decode_params` has refused unknown names before",
+    },
+    "sidecar.tagging.answers": {
+        "continue → pass": "nothing follows in the loop",
+        "return (0, None) → return (1, None)": "the id of a wrong shape is not looked at",
+        "= (strings for strings in lists)": "none is None there; the `or` tells mypy so",
+        "1000001.0": "such ids are beyond any count of files",
+        "default=1)": "without a bracket there is nothing to find, wherever the search begins",
+        "default=-2)": "any number below 0 says the same",
+        "isinstance(value, list) else ([], True)": "what begins with a bracket is a list or an object",
+        "→ while position >= 0": "0 stands for no bracket; before a brace only scalars can stand",
+    },
+    "sidecar.gemini.policy": {
+        "min(failures - 1, 33)": "both are far beyond every maximum",
+        "8640001.0": "a second in a hundred days",
+    },
+    "sidecar.gemini.pace": {
+        "__init__(): self._successes = 0 → self._successes = 1": "a halving begins with 0; before, none counts",
+        "__init__(): self._probes = 0 →": "set when an outage begins, before it is read",
+        "__init__(): self._probe_at": "set when an outage begins, before it is read",
+        "__init__(): self._concurrency_before_outage": "set when an outage begins, before it is read",
+    },
+    "sidecar.tagging.tags": {
+        "suggestion.genre, mood, tuple": "without any mood nothing is decided",
+        "→ return mood if len": "a valid mood is not empty; the `or` tells mypy so",
+        "→ return mood or 'X' if": "a valid mood is not empty; the `or` tells mypy so",
+    },
+    "sidecar.library.writer": {
+        "PATIENCE_SECONDS = 31.0": "the measure of patience, which no test waits out",
+        "_LONGEST_REST_SECONDS = 2.0": "a measure, reached by transactions of two seconds",
+        "_free_at = 1.0": "this clock has passed either",
+        "_checkpointed_rows = 1": "a measure: one row more",
+        "CapacityLimiter(2)": "a limiter of its own for one thread",
+        "→ if connection is None and shape": "both are set together; the `or` tells mypy so",
+        "→ if shape is None": "both are set together; the `or` tells mypy so",
+        "→ if connection is None:": "both are set together; the `or` tells mypy so",
+        "busy_seconds=2": "counts for the switch to WAL alone; then SQLite's own waiting is switched off",
+        "job.patience_seconds, 1)": "the second of the growing steps first",
+        "polls += 1 → polls += 2": "steps that grow faster",
+        "_patiently(): return False → return True": "then the claim fails: an end by an error that reaches nobody",
+        "polls += 1 → pass": "as soon, at the cost of more tries",
+        "time.monotonic() > deadline": "an instant of the clock",
+    },
+}
+"""Module → part of a surviving mutant's description → why no test can tell it from the original."""
