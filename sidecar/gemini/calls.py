@@ -127,6 +127,8 @@ class Calls:
         after = counted(tries, error) if costs else msgspec.structs.replace(tries, attempts=0)
         decided = verdict(error, after, self._limits, random.random(), datetime.now(UTC))
         self._resize()
+        if error.delay_seconds is not None and not isinstance(decided, End):
+            self.pace.hold(error.delay_seconds, now)  # also of a request that gives up: the others have to wait
         match decided:
             case Wait(seconds=seconds, everyone=everyone):
                 if everyone:

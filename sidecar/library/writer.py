@@ -33,6 +33,10 @@ _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0
 _LONGEST_REST_SECONDS = 1.0
 _ROWS_A_CHECKPOINT = 3000
 """About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
+_LONG_LOG_PAGES = 2000
+"""8 MB, as libraries are. SQLite begins the log anew only at an instant when nobody reads from it."""
+_READERS_MS = 50
+"""How long such an instant is waited for, with the lock held: our own reads take a few milliseconds."""
 
 T = TypeVar("T")
 
@@ -98,6 +102,7 @@ class Writer:
         self._data_version: int | None = None
         self.generation = 0
         self._checkpointed_rows = 0
+        self._log_is_long = False
         self.ended = trio.Event()
 
     async def run(self) -> None:
@@ -203,11 +208,23 @@ class Writer:
         return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Moves the log into the database while the lock rests: the task has its result, others may write."""
-        if connection.total_changes - self._checkpointed_rows >= _ROWS_A_CHECKPOINT:
-            self._checkpointed_rows = connection.total_changes
-            with contextlib.suppress(sqlite3.Error):  # the log only grows; the next COMMIT tells what is wrong
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        """Moves the log into the database while the lock rests: the task has its result, others may write.
+
+        A log that readers have made long is tried again after each transaction, until it begins anew.
+        """
+        due = connection.total_changes - self._checkpointed_rows >= _ROWS_A_CHECKPOINT
+        if not due and not self._log_is_long:
+            return
+        self._checkpointed_rows = connection.total_changes
+        with contextlib.suppress(sqlite3.Error):  # the log only grows; the next COMMIT tells what is wrong
+            if self._log_is_long:
+                connection.execute(f"PRAGMA busy_timeout={_READERS_MS}")
+                in_use = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+                self._log_is_long = bool(in_use)
+            else:
+                pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+                self._log_is_long = pages > _LONG_LOG_PAGES
+        connection.execute("PRAGMA busy_timeout=0")
 
     def _look_for_foreign_changes(self, connection: sqlite3.Connection) -> None:
         """`data_version` of this connection moves when any other one commits: only other processes do."""

@@ -146,7 +146,7 @@ def _sort(
     """Books what an answer settles; the parts that are left to be asked."""
     files = part.files
     if isinstance(outcome, Halve):
-        return _halved(files, Failed(outcome.reason, outcome.message), failed)
+        return _halved(files, Failed(outcome.reason, outcome.message), failed, asked=len(files))
     if isinstance(outcome, GiveUp):
         failed.update((s.file.id, Failed(outcome.reason, outcome.message)) for s in files)
         return ()
@@ -159,7 +159,7 @@ def _sort(
             if reading.reason is Reason.BLOCKED
             else "Gemini's answer for this file could not be used."
         )
-        return _halved(broken, Failed(reading.reason, message), failed)
+        return _halved(broken, Failed(reading.reason, message), failed, asked=len(files))
     missing = [files[index] for index in reading.missing]
     if missing and not part.again:
         return (_Part(missing, again=True),)
@@ -167,10 +167,15 @@ def _sort(
     return ()
 
 
-def _halved(files: Sequence[Snapshot], alone: Failed, failed: dict[int, Failed]) -> Iterable[_Part]:
-    """Two halves of what cannot be answered together; a file alone fails. The first half is asked first."""
-    if len(files) == 1:
+def _halved(files: Sequence[Snapshot], alone: Failed, failed: dict[int, Failed], *, asked: int) -> Iterable[_Part]:
+    """Two halves of what cannot be answered together; a file that was asked for alone fails.
+
+    `asked`: how many files the request had. The first half is asked first.
+    """
+    if asked == 1:
         failed[files[0].file.id] = alone
         return ()
+    if len(files) == 1:
+        return (_Part(files),)
     middle = (len(files) + 1) // 2
     return (_Part(files[middle:]), _Part(files[:middle]))

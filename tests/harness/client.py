@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from sidecar.demo.standin import StandIn
-from sidecar.rpc import discover
+from sidecar.rpc import discover, jsonrpc
 from tests.harness.waiting import DEADLINE_SECONDS, family, none_left
 from tests.openrpc import check_message
 
@@ -40,8 +40,9 @@ class Client:
     `transcript` holds every line of stdout, decoded, in order, and `raw` its bytes; `seen` the messages with
     batches taken apart; `log` every byte of stderr. `objections` says what the OpenRPC document does not allow.
     `expected` counts the ids under which an answer is due, `lines_due` the lines that hold them, `silent_starts`
-    the runs that a notification asked for. `runs` maps each run to the length of the stand-in's journal when it
-    was asked for and when its start was answered; `starts` has the first of it for every attempt.
+    the runs that a notification asked for, `called` the calls of each method. `runs` maps each run to the
+    length of the stand-in's journal when it was asked for and when its start was answered; `starts` has the
+    first of it for every attempt.
     """
 
     def __init__(self, process: trio.Process, gemini: StandIn | None, *, quiet: bool) -> None:
@@ -59,6 +60,7 @@ class Client:
         self.expected: Counter[str] = Counter()
         self.lines_due = 0
         self.silent_starts = 0
+        self.called: Counter[str] = Counter()
         self.secrets = {KEY}
         self.starts: list[int] = []
         self.runs: dict[str, tuple[int, int]] = {}
@@ -68,13 +70,15 @@ class Client:
 
     # --- to the process -------------------------------------------------------------------------
 
-    async def send_line(self, line: bytes) -> None:
-        """One line (or several) as it is; its end is added."""
+    async def send_line(self, line: bytes, *, bytewise: bool = False) -> None:
+        """One line (or several) as it is, at once or byte by byte; its end is added."""
         assert self.process.stdin is not None
         for part in line.split(b"\n"):
             self._expect_line(part)
+        whole = line + b"\n"
         with trio.fail_after(DEADLINE_SECONDS):
-            await self.process.stdin.send_all(line + b"\n")
+            for piece in map(bytes, zip(whole, strict=True)) if bytewise else (whole,):
+                await self.process.stdin.send_all(piece)
 
     async def send(self, method: str, **params: Any) -> int:
         """A request whose answer nobody waits for; its id."""
@@ -234,10 +238,12 @@ class Client:
         if not line.strip(b" \t\r"):
             return
         try:
-            decoded = json.loads(line.decode()) if len(line) <= _LINE_LIMIT else None
+            decoded = _decoded(line) if len(line) <= _LINE_LIMIT else None
         except (ValueError, RecursionError):
             decoded = None
-        items = decoded if isinstance(decoded, list) and decoded else [decoded]
+        items = [decoded]
+        if isinstance(decoded, list) and 0 < len(decoded) <= jsonrpc.MAX_BATCH_MEMBERS:
+            items = decoded
         answered = [self._expect(item) for item in items]
         self.lines_due += any(answered)
 
@@ -248,6 +254,7 @@ class Client:
         valid = call.get("jsonrpc") == "2.0" and isinstance(method, str) and isinstance(params, dict | list)
         key = _id_key(call)
         if valid:
+            self.called[str(method)] += 1
             self.secrets |= {params["api_key"]} if "api_key" in params and isinstance(params, dict) else set()
             self.starts += [self._journal_length] if method in _STARTING else []
             if "id" not in call:
@@ -256,6 +263,11 @@ class Client:
             self._asked[key] = (str(method), self._journal_length)
         self.expected[key] += 1
         return True
+
+    @property
+    def answers_due(self) -> int:
+        """How many answers have still to come; below 0 where there were too many."""
+        return self.expected.total() - sum("method" not in message for _, message in self.seen)
 
     @property
     def _journal_length(self) -> int:
@@ -272,6 +284,19 @@ def _document() -> Message:
 def is_answer(message: Message, number: object) -> bool:
     """Whether the message answers the request of that id."""
     return "method" not in message and message.get("id") == number
+
+
+def _decoded(line: bytes) -> Any:
+    """The JSON value. Raises ValueError, RecursionError."""
+    value = json.loads(line.decode(), parse_constant=_refuse)
+    if b"\\ud" in line.lower():
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    return value
+
+
+def _refuse(constant: str) -> None:
+    """Python reads NaN and infinities; JSON has none."""
+    raise ValueError(constant)
 
 
 def _id_key(message: Message) -> str:

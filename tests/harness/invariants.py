@@ -1,8 +1,9 @@
 """What holds after every case, whatever the case: CONTRACT sections 1 to 6, in one call."""
 
+import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,7 @@ def check_invariants(library: Library | None, clients: Sequence[Client]) -> None
         check_messages(client)
         _check_outputs(client, library)
     _check_requests(clients)
+    _check_counted(clients)
     if library is None:
         return
     assert library.query("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
@@ -36,12 +38,18 @@ def check_invariants(library: Library | None, clients: Sequence[Client]) -> None
     compare(
         library.baseline,
         after,
-        undone=any("result" in m for c in clients for name, m in c.seen if name == "undo_run"),
+        undone=any(map(_has_undone, clients)),
     )
     tagged = _taggings(library.baseline, after)
     closed = _check_runs(library.baseline, after, tagged, clients)
     _check_whole_batches(library, closed, clients)
     _check_durable(tagged, _deleted(after), closed.keys(), clients)
+
+
+def _has_undone(client: Client) -> bool:
+    """Whether it may have taken back a run: one that was killed in the middle of it gave no answer."""
+    refused = sum(method == "undo_run" and "error" in message for method, message in client.seen)
+    return client.called["undo_run"] > refused
 
 
 # --- what the process says ----------------------------------------------------------------------
@@ -232,9 +240,8 @@ def _check_durable(
                 assert progress["processed_files"] <= found, f"announced before it was durable: {progress}"
 
 
-def _check_whole_batches(library: Library, closed: dict[str, set[int]], clients: Iterable[Client]) -> None:
-    """The files of one request are closed together or not at all, by the stand-ins' own journals."""
-    ids = _ids_by_path(library)
+def _requests_of_runs(clients: Iterable[Client]) -> Iterator[tuple[str, list[Received]]]:
+    """Each run with what its stand-in received for it."""
     by_journal: dict[int, list[Client]] = defaultdict(list)
     for client in clients:
         by_journal[id(client.gemini)].append(client)
@@ -244,11 +251,31 @@ def _check_whole_batches(library: Library, closed: dict[str, set[int]], clients:
             continue
         starts = sorted(start for client in sharing for start in client.starts)
         runs = [(run_id, *span) for client in sharing for run_id, span in client.runs.items()]
-        for run_id, start, answered in runs:
+        runs.sort(key=lambda run: run[1])
+        for (run_id, start, answered), following in itertools.zip_longest(runs, runs[1:]):
             # What arrived before the start was answered may be a straggler of a killed process.
             end = next((other for other in starts if other > start), len(gemini.journal))
-            for received in gemini.journal[answered:end]:
-                _check_whole(received, closed.get(run_id, set()), ids)
+            if following is not None:  # it may have begun where this one did: this one sent nothing then
+                end = min(end, following[1])
+            yield run_id, gemini.journal[answered:end]
+
+
+def _check_whole_batches(library: Library, closed: dict[str, set[int]], clients: Iterable[Client]) -> None:
+    """The files of one request are closed together or not at all, by the stand-ins' own journals."""
+    ids = _ids_by_path(library)
+    for run_id, requests in _requests_of_runs(clients):
+        for received in requests:
+            _check_whole(received, closed.get(run_id, set()), ids)
+
+
+def _check_counted(clients: Sequence[Client]) -> None:
+    """A run that ended has counted every request that arrived."""
+    ends = {end["run_id"]: end for client in clients for end in client.events(COMPLETE)}
+    for run_id, requests in _requests_of_runs(clients):
+        if run_id in ends:
+            arrived = sum(received.kind != "other" for received in requests)
+            counted = ends[run_id]["usage"]["requests"]
+            assert arrived <= counted, f"{arrived} requests arrived, {counted} were counted"
 
 
 def _check_whole(received: Received, closed: set[int], ids: dict[str, set[int]]) -> None:

@@ -44,6 +44,10 @@ class Library:
             connection.execute("BEGIN")
             return rows.snapshot(connection)
 
+    def shell_rows(self) -> rows.Snapshot:
+        """The present state of the shell's own tables, whole."""
+        return rows.of_the_shell(self.snapshot())
+
     def execute(self, statement: str, *values: Any) -> None:
         """An edit of the shell's, which the baseline takes over. One transaction."""
         with self.edited() as connection:
@@ -93,15 +97,20 @@ class Library:
         return {(row["tag_type"], row["tag_value"]) for row in found}
 
     @property
+    def ids(self) -> list[int]:
+        """The ids of all sounds, in ascending order."""
+        return [row["id"] for row in self.query("SELECT id FROM audio_files ORDER BY id")]
+
+    @property
     def tagged(self) -> int:
         """How many sounds are marked as tagged."""
         return int(self.scalar("SELECT count(*) FROM audio_files WHERE auto_tagged = 1"))
 
 
-def library(folder: Path, files: int = 60, *, with_dates: bool = False) -> Library:
-    """A fresh library of that many sounds, with the ids from 1 on, in the folder."""
+def library(folder: Path, files: int = 60, *, with_dates: bool = False, root: str = HOME) -> Library:
+    """A fresh library of that many sounds, with the ids from 1 on, in the folder. They lie below `root`."""
     path = folder / "ligeia.db"
-    create_library(path, files=files, root=HOME, with_dates=with_dates)
+    create_library(path, files=files, root=root, with_dates=with_dates)
     return Library(path)
 
 

@@ -39,6 +39,11 @@ def _keyed(rows: sqlite3.Cursor) -> Rows:
     return {row["id"] if "id" in row else tuple(row.values()): row for row in found}
 
 
+def of_the_shell(whole: Snapshot) -> Snapshot:
+    """Every row of the shell's own tables, and nothing that the sidecar may count for itself."""
+    return {table: rows for table, rows in whole.items() if not _ours(table) and not table.startswith("sqlite_")}
+
+
 def fold(baseline: Snapshot, before: Snapshot, after: Snapshot) -> None:
     """Puts an edit of the shell's, from `before` to `after`, into the baseline, and nothing besides."""
     for table in before.keys() - after.keys():
