@@ -3,7 +3,7 @@
     python3 build/dev.py demo [args]     the demo, against the stand-in for Gemini
     python3 build/dev.py check           format, lint, types, imports, tests; stops at the first failure
     python3 build/dev.py check --everything   also what needs programs beside Python, see .ci/run: browsers,
-                                         Rust, npm, a real Tauri window, the frozen file, the trust figures
+                                         Rust, npm, a real Tauri window, the frozen file
     python3 build/dev.py test [args]     pytest with these arguments
     python3 build/dev.py bench [args]    the benchmark
     python3 build/dev.py trust [args]    the figures of faults and kills
@@ -68,7 +68,6 @@ def checks(*, everything: bool) -> Iterator[Check]:
     yield Check("pytest, frozen", [str(PYTHON), "-m", "pytest", "tests/frozen"], {"LIGEIA_FROZEN": frozen})
     program = {"LIGEIA_SIDECAR_COMMAND": json.dumps([frozen])}
     yield Check("pytest with the frozen file", [str(PYTHON), "-m", "pytest", *FROZEN_TOO], program)
-    yield Check("trust", [str(PYTHON), *MODULES["trust"]])
 
 
 def frozen_file() -> str:

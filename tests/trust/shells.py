@@ -1,0 +1,176 @@
+"""A shell that never reads stdout, never stderr, or neither; closes one in mid-run; pauses for 30 s.
+
+Each case is a whole run at the log level `debug`, where every request is worth many lines. The run completes,
+the process ends in time, and its memory stays within 10 MB of that under a shell that reads everything. The shell
+that pauses finds all that the contract keeps for it: the answers, the last progress, the completion.
+"""
+
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+import trio
+from msgspec import Struct
+
+from sidecar.demo import standin
+from sidecar.demo.standin import StandIn
+from tests import harness
+from tests.harness import Library
+from tests.trust.row import Case, Counts, Figure, Row, attempt, each
+
+Habit = Literal["reads", "never", "closes"]
+MEMORY_MB: Final = 10
+PAUSE_SECONDS: Final = 30
+PAUSES: Final = "pauses both"
+FILES_A_SIZE: Final = 60
+"""Files for each unit of the size: one request each, some fifteen log lines and two notifications."""
+LONGEST_RUN_SECONDS: Final = 1800
+EXIT_SECONDS: Final = 2.5
+START: Final = (
+    b'{"jsonrpc":"2.0","id":1,"method":"auto_tag_files","params":{"batch_size":1,"max_parallel":8}}\n'
+    b'{"jsonrpc":"2.0","id":2,"method":"list_runs"}\n'
+)
+
+
+class Shell(Struct, frozen=True):
+    """How it treats the two pipes."""
+
+    stdout: Habit = "reads"
+    stderr: Habit = "reads"
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"stdout {self.stdout}, stderr {self.stderr}"
+
+
+SHELLS: Final = (
+    Shell("never", "reads"),
+    Shell("reads", "never"),
+    Shell("never", "never"),
+    Shell("closes", "reads"),
+    Shell("reads", "closes"),
+    Shell("closes", "closes"),
+)
+
+
+async def run(size: int, _seed: int) -> Counts:
+    """Every shell once; `size` scales the run."""
+    files, peaks = size * FILES_A_SIZE, dict[str, float]()
+    with tempfile.TemporaryDirectory() as folder:
+        failures = await attempt(
+            "a shell that reads", partial(_case, Shell(), Path(folder) / "reads", files, peaks)
+        )
+        counts = await each(_cases(Path(folder), files, peaks), at_once=2)
+    counts.failures += failures
+    floor = peaks.get(Shell().name, 0.0)
+    most = max((peak - floor for peak in peaks.values()), default=0.0)
+    counts.figures += [
+        Figure("files in each run", files),
+        Figure("peak memory of a shell that reads, MB", round(floor, 1)),
+        Figure("MB more, most", round(most, 1), at_most=MEMORY_MB),
+    ]
+    return counts
+
+
+def _cases(folder: Path, files: int, peaks: dict[str, float]) -> list[Case]:
+    cases = [(shell.name, partial(_case, shell, folder / str(n), files, peaks)) for n, shell in enumerate(SHELLS)]
+    return [(PAUSES, partial(_pauses, folder / "pauses", files, peaks)), *cases]
+
+
+async def _case(shell: Shell, folder: Path, files: int, peaks: dict[str, float]) -> None:
+    folder.mkdir()
+    library = harness.library(folder, files)
+    async with standin.running() as gemini, _process(library, gemini) as process:
+        gemini.keep_journal = False
+        usage, peak = psutil.Process(process.pid), 0
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_treat, shell.stdout, process.stdout, partial(_half_done, library, files))
+            nursery.start_soon(_treat, shell.stderr, process.stderr, partial(_half_done, library, files))
+            await process.stdin.send_all(START)
+            with trio.fail_after(LONGEST_RUN_SECONDS):
+                while _status(library) != "completed":
+                    peak = max(peak, usage.memory_info().rss)
+                    await trio.sleep(0.1)
+            await process.stdin.aclose()
+            with trio.fail_after(EXIT_SECONDS):
+                assert await process.wait() == 0
+            nursery.cancel_scope.cancel()
+    peaks[shell.name] = peak / 1e6
+    assert library.tagged == files
+    harness.check_invariants(library, [])
+
+
+async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
+    folder.mkdir()
+    library, reading = harness.library(folder, files), trio.Event()
+    async with (
+        standin.running() as gemini,
+        harness.start(library, gemini, arguments=["--log-level", "debug"], reading=reading) as subject,
+    ):
+        usage, peak = psutil.Process(subject.process.pid), 0
+        began = trio.current_time()
+        run = await subject.send("auto_tag_files", batch_size=1, max_parallel=8)
+        with trio.fail_after(LONGEST_RUN_SECONDS):
+            while _status(library) != "completed" or trio.current_time() < began + PAUSE_SECONDS:
+                peak = max(peak, usage.memory_info().rss)
+                await trio.sleep(0.1)
+        reading.set()
+        answer = await subject.wait_for(lambda m: harness.is_answer(m, run))
+        assert (await subject.complete(answer["result"]["run_id"]))["processed_files"] == files
+        assert subject.events("tagging-progress")[-1]["processed_files"] == files
+        assert len(await subject.result("list_runs")) == 1
+    peaks[PAUSES] = peak / 1e6
+
+
+@asynccontextmanager
+async def _process(library: Library, gemini: StandIn) -> AsyncIterator[trio.Process]:
+    """The program, whose pipes nobody reads yet; killed at the end if it lives."""
+    process = await trio.lowlevel.open_process(
+        [*harness.command(), "--database", str(library), "--log-level", "debug"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=harness.environment(gemini),
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            for member in harness.family(process.pid) if process.returncode is None else []:
+                member.kill()
+            await process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            await pipe.aclose()
+
+
+async def _treat(habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool]) -> None:
+    if habit == "never":
+        return
+    if habit == "closes":
+        await harness.eventually(half_done, LONGEST_RUN_SECONDS)
+        await pipe.aclose()
+        return
+    async for _ in pipe:
+        pass
+
+
+def _half_done(library: Library, files: int) -> bool:
+    return library.tagged * 2 >= files
+
+
+def _status(library: Library) -> str:
+    """Of the latest run, by the database: nobody may be listening."""
+    if not library.query("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_runs'"):
+        return ""
+    return str(library.scalar("SELECT max(status) FROM auto_tag_runs"))
+
+
+ROW = Row("shells", "Shells that do not read, close, or pause 30 s", (7, 2000), run)
