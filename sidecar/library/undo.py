@@ -94,9 +94,10 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
         for name, unchanged in columns.items()
     )
     values = {"run": run, "rows": msgspec.json.encode([(u.file_id, u.tagged_at) for u in undos]).decode()}
+    # CROSS JOIN: else SQLite looks through all of the run's files for each of these (optoverview.html, 5.4).
     updated = connection.execute(
         f"""UPDATE audio_files SET genre = b.genre, mood = b.mood, {restored}
-            FROM json_each(:rows) JOIN auto_tag_before b ON b.run = :run AND b.file_id = value ->> 0
+            FROM json_each(:rows) CROSS JOIN auto_tag_before b ON b.run = :run AND b.file_id = value ->> 0
             WHERE audio_files.id = b.file_id""",
         values,
     )
