@@ -18,7 +18,7 @@ import trio
 from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, check_writable, connect, judge
 from sidecar.library.faults import Fault, LibraryError, translated
-from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
+from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer, nothing
 
 READ_PATIENCE_SECONDS = 5.0
 """Readers of a WAL database wait for nobody, but for recovery and exclusive locks of a moment."""
@@ -27,10 +27,6 @@ _READERS = 4
 
 T = TypeVar("T")
 _Identity = tuple[int, int]
-
-
-def _nothing() -> None:
-    pass
 
 
 class Library:
@@ -68,7 +64,7 @@ class Library:
         self,
         run: Callable[[Transaction], T],
         patience_seconds: float = PATIENCE_SECONDS,
-        prepare: Callable[[], None] = _nothing,
+        prepare: Callable[[], None] = nothing,
     ) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         path = await self._open(READ_PATIENCE_SECONDS)

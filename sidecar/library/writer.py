@@ -41,8 +41,8 @@ _READERS_MS = 50
 T = TypeVar("T")
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """What a job without preparation prepares."""
 
 
 class Transaction(Struct, frozen=True):
@@ -120,7 +120,7 @@ class Writer:
         self,
         run: Callable[[Transaction], T],
         patience_seconds: float = PATIENCE_SECONDS,
-        prepare: Callable[[], None] = _nothing,
+        prepare: Callable[[], None] = nothing,
     ) -> T:
         """Runs `run` in a transaction of its own, `prepare` in the thread before the lock is taken.
 

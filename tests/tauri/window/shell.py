@@ -58,7 +58,8 @@ def main(source: Path, width: int, height: int, dark: bool) -> int:
         initialization_script="\n".join((source / name).read_text() for name in ("axe.min.js", "probe.js")),
     )
     threading.Thread(target=obey, args=(window,), daemon=True).start()
-    return app.run_return()
+    code: int = app.run_return()  # without the extra `window` mypy knows no types of it
+    return code
 
 
 if __name__ == "__main__":
