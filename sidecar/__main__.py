@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
     # soon: meanwhile it holds the database's lock.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0001)
     if options.command is None:
         return _serve(options)
     unpacked.claim()

@@ -68,6 +68,9 @@ class TagType(StrEnum):
     OCCASION = "occasion"
     KEYWORD = "keyword"
 
+    # Enum's own is a Python function; it would be called several times for each tag of a library.
+    __hash__ = str.__hash__
+
 
 class ServiceTier(StrEnum):
     """What Gemini is asked to run on: `flex` costs half and may be shed when Gemini is busy."""

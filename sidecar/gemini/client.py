@@ -20,7 +20,7 @@ import trio
 
 from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify
-from sidecar.gemini.replies import Answer, read_reply, read_usage
+from sidecar.gemini.replies import Answer, read_answer
 from sidecar.gemini.requests import FreePlace, Place, Request
 from sidecar.redaction import Redactor
 from sidecar.settings import Settings
@@ -49,6 +49,8 @@ class GeminiClient:
         self._config = sdk.types.GenerateContentConfig(
             automatic_function_calling=sdk.types.AutomaticFunctionCallingConfig(disable=True),
             automatic_continuation=False,
+            # The SDK's own reading, through pydantic, costs several times ours.
+            should_return_http_response=True,
         )
         self._redactor = Redactor()
         self._redactor.add(settings.api_key or "")
@@ -66,7 +68,7 @@ class GeminiClient:
             if request.flex and error.kind is Failure.UNAVAILABLE and error.http_status == 503:
                 error.kind = Failure.SHED
             raise
-        return Answer(read_reply(response), read_usage(response))
+        return read_answer(response.sdk_http_response.body or "")
 
     async def look_at_model(self, version: str) -> None:
         """Asks for the model's description: costs no quota, but needs a valid key. Raises GeminiError."""

@@ -1,15 +1,14 @@
-"""What a 200 of Gemini's says, as the SDK has read it: text, how it ended, and what it counted."""
+"""What a 200 of Gemini's says: its text, how it ended, and what it counted.
 
-from typing import TYPE_CHECKING, Any
+Shapes: https://ai.google.dev/api/generate-content, as far as they are read.
+"""
 
+import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Reason, Usage
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.tagging.answers import Reply
-
-if TYPE_CHECKING:
-    from google.genai import types
 
 _BLOCKED = frozenset(
     {
@@ -26,6 +25,40 @@ _BLOCKED = frozenset(
 )
 
 
+class _Part(Struct):
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(Struct):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+
+
+class _Feedback(Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Counted(Struct, rename="camel"):
+    prompt_token_count: int | None = None
+    cached_content_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+
+
+class _Response(Struct, rename="camel"):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Counted | None = None
+
+
+_decoder = msgspec.json.Decoder(_Response)
+
+
 class Answer(Struct, frozen=True):
     """A usable 200 and what Gemini counted for it."""
 
@@ -33,17 +66,27 @@ class Answer(Struct, frozen=True):
     usage: Usage
 
 
-def read_reply(response: "types.GenerateContentResponse") -> Reply:
+def read_answer(body: str) -> Answer:
+    """Raises GeminiError: FOREIGN_PAGE for what is no JSON, UNUSABLE for another shape and for no content."""
+    try:
+        response = _decoder.decode(body)
+    except (msgspec.ValidationError, RecursionError):
+        raise GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER") from None
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        raise GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER") from None
+    return Answer(_reply(response), _usage(response.usage_metadata or _Counted()))
+
+
+def _reply(response: _Response) -> Reply:
     """The text of the first candidate without thoughts, and what is wrong with how it ended."""
-    candidate = response.candidates[0] if response.candidates else None
-    feedback = response.prompt_feedback
-    if feedback is not None and feedback.block_reason is not None:
+    if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
         return Reply("", Reason.BLOCKED)
+    candidate = response.candidates[0] if response.candidates else None
     if candidate is None:
         raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
     parts = (candidate.content.parts if candidate.content else None) or []
     text = "".join(part.text for part in parts if part.text and not part.thought)
-    finish = _word(candidate.finish_reason)
+    finish = candidate.finish_reason or ""
     if finish in _BLOCKED:
         return Reply(text, Reason.BLOCKED)
     if finish in ("STOP", "FINISH_REASON_UNSPECIFIED", ""):
@@ -53,14 +96,7 @@ def read_reply(response: "types.GenerateContentResponse") -> Reply:
     return Reply(text, Reason.BAD_RESPONSE)
 
 
-def _word(reason: Any) -> str:
-    return str(getattr(reason, "value", reason) or "")
-
-
-def read_usage(response: "types.GenerateContentResponse") -> Usage:
-    counted = response.usage_metadata
-    if counted is None:
-        return Usage()
+def _usage(counted: _Counted) -> Usage:
     return Usage(
         prompt_tokens=counted.prompt_token_count or 0,
         cached_tokens=counted.cached_content_token_count or 0,

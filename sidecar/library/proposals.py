@@ -1,7 +1,7 @@
 """What dry runs propose: kept until a person has looked at it, in a table of the sidecar's own."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -35,12 +35,9 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(StoredProposal)
 
 
-def insert_proposals(connection: sqlite3.Connection, run: int, proposals: Iterable[StoredProposal]) -> None:
-    """Keeps them with their run."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO auto_tag_proposals (run, file_id, proposal) VALUES (?, ?, ?)",
-        [(run, entry.file_id, _encoder.encode(entry).decode()) for entry in proposals],
-    )
+def encoded_proposal(proposal: StoredProposal) -> str:
+    """As it is kept."""
+    return _encoder.encode(proposal).decode()
 
 
 def proposed_ids(connection: sqlite3.Connection, run: int) -> list[int]:

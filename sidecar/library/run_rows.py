@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
+from sidecar.library.procedures import Rows, write_rows
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
@@ -83,23 +84,11 @@ def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> N
     )
 
 
-def count_batch(connection: sqlite3.Connection, row: int, count: BatchCount) -> None:
-    """Adds a finished batch to its run."""
-    own = [name for name in BatchCount.__struct_fields__ if name not in ("usage", "sources")]
-    values = {name: getattr(count, name) for name in own}
-    values |= msgspec.structs.asdict(count.usage) | msgspec.structs.asdict(count.sources)
-    connection.execute(_INSERT_BATCH, (row, *values.values()))
-
-
-def insert_failures(connection: sqlite3.Connection, row: int, failures: Iterable[FileFailure]) -> None:
-    """Remembers why files were not tagged."""
-    rows = [(row, f.file_id, f.file_path, f.reason, f.message) for f in failures]
-    if rows:
-        connection.executemany(
-            "INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message) "
-            "VALUES (?, ?, ?, ?, ?)",
-            rows,
-        )
+def batch_row(count: BatchCount) -> str:
+    """A finished batch as the procedure writes it."""
+    values = structs.asdict(count)
+    values |= structs.asdict(values.pop("usage")) | structs.asdict(values.pop("sources"))
+    return msgspec.json.encode(values).decode()
 
 
 def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
@@ -115,7 +104,7 @@ def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest:
             skipped=0,
             usage=rest,
         )
-        count_batch(connection, row, count)
+        write_rows(connection, Rows(run=row, batch=batch_row(count)))
     names = ("status", "message", "ended_at", *COUNTERS)
     connection.execute(
         f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",
@@ -125,9 +114,6 @@ def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest:
 
 _USAGE = Usage.__struct_fields__
 _SOURCES = Sources.__struct_fields__
-_INSERT_BATCH = f"""
-    INSERT INTO auto_tag_batches (run, batch, ended_at, elapsed_seconds, seconds, tagged, failed, skipped,
-        {", ".join((*_USAGE, *_SOURCES))}) VALUES (?{", ?" * (7 + len(_USAGE) + len(_SOURCES))})"""
 _COLUMNS = tuple(
     name for name in RunSummary.__struct_fields__ if name not in ("remaining_files", "usage", *COUNTERS)
 )

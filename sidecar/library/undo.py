@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from sidecar.library.changes import refused, written
 from sidecar.library.connections import Shape
 from sidecar.library.queries import IDS, as_json, current_tags
+from sidecar.library.refusals import refused
+from sidecar.library.writer import Transaction
 from sidecar.tagging.records import Record, read_record
 
 
@@ -30,21 +31,15 @@ def undoable_ids(connection: sqlite3.Connection, run: int) -> list[int]:
     return [file_id for (file_id,) in rows]
 
 
-def undo_files(connection: sqlite3.Connection, shape: Shape, run: int, ids: Sequence[int]) -> int:
-    """Restores those of `ids` that nobody has changed since; how many."""
+def undo_files(transaction: Transaction, run: int, ids: Sequence[int]) -> int:
+    """Restores those of `ids` that nobody has changed since and that the database lets us; how many."""
+    connection, shape = transaction.connection, transaction.shape
     undos = _unchanged(connection, run, ids)
-    if not undos:
-        return 0
-    if written(connection, lambda: _restore(connection, shape, run, undos)):
-        return len(undos)
-    return len(undos) - len(
-        refused(
-            connection,
-            undos,
-            lambda undo: _restore(connection, shape, run, [undo]),
-            lambda undo: undo.file_id,
-        )
-    )
+    if transaction.careful:
+        return len(undos) - len(refused(connection, undos, lambda undo: _restore(connection, shape, run, [undo])))
+    if undos:
+        _restore(connection, shape, run, undos)
+    return len(undos)
 
 
 def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> list[_Undo]:

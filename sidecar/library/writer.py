@@ -2,6 +2,7 @@
 
 Owns: the only connection that writes. Guarantees, for every job handed to `write`:
 - it runs between BEGIN IMMEDIATE and COMMIT, alone, in the order of hand-over; an exception rolls back;
+- where the database refuses a row it runs once more, from the start and told to be careful;
 - what it returned or raised reaches the awaiting task after COMMIT or ROLLBACK, never before;
 - a cancel takes effect at once while the job waits (in the queue, for its rest, for another process's
   lock), and not at all once BEGIN has succeeded: then the task waits for the end of the transaction;
@@ -25,6 +26,7 @@ from msgspec import Struct
 
 from sidecar.library.connections import Shape, check_writable, connect, judge
 from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.procedures import create_procedures
 
 PATIENCE_SECONDS = 30.0
 """How long a write waits for another process's lock: the shell's own busy timeout."""
@@ -46,11 +48,16 @@ def nothing() -> None:
 
 
 class Transaction(Struct, frozen=True):
-    """What a job works with. `generation` rises whenever another process has changed the database."""
+    """What a job works with. `generation` rises whenever another process has changed the database.
+
+    `careful`: the first try ended in an IntegrityError and was rolled back; what is refused now has to be
+    found and left out.
+    """
 
     connection: sqlite3.Connection
     shape: Shape
     generation: int
+    careful: bool = False
 
 
 class _Job:
@@ -161,10 +168,12 @@ class Writer:
         check_writable(self._path)
         connection = connect(self._path, busy_seconds=1, writes=True)
         try:
-            return connection, judge(connection)
+            shape = judge(connection)
+            create_procedures(connection, shape)
         except BaseException:
             connection.close()
             raise
+        return connection, shape
 
     def _begin(self, connection: sqlite3.Connection, job: _Job) -> bool:
         """Takes the lock for the job; False if its task is gone. Raises sqlite3.Error after its patience."""
@@ -192,10 +201,25 @@ class Writer:
         return False
 
     def _transact(self, connection: sqlite3.Connection, shape: Shape, job: _Job) -> "outcome.Outcome[Any]":
+        """The job's result, named errors included, once its transaction has ended."""
         began = time.monotonic()
+        result = self._attempt(connection, shape, job, careful=False)
+        if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
+            result = self._attempt(connection, shape, job, careful=True)
+        now = time.monotonic()
+        self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
+        return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
+
+    def _attempt(
+        self, connection: sqlite3.Connection, shape: Shape, job: _Job, *, careful: bool
+    ) -> "outcome.Outcome[Any]":
         try:
+            if careful:
+                self._patiently(connection, "BEGIN IMMEDIATE", job)
             self._look_for_foreign_changes(connection)
-            result = outcome.capture(job.run, Transaction(connection, shape, self.generation))
+            result: outcome.Outcome[Any] = outcome.capture(
+                job.run, Transaction(connection, shape, self.generation, careful)
+            )
             if isinstance(result, outcome.Value):
                 self._patiently(connection, "COMMIT", job)
         except sqlite3.Error as error:
@@ -203,9 +227,7 @@ class Writer:
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        now = time.monotonic()
-        self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
-        return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
+        return result
 
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         """Moves the log into the database while the lock rests: the task has its result, others may write.

@@ -26,7 +26,8 @@ from sidecar.contract import (
     invalid_params,
 )
 from sidecar.library import queries, run_rows
-from sidecar.library.changes import FileChange, Stamp, encoded, write_files, write_mappings
+from sidecar.library.changes import FileChange, Stamp, rows_of
+from sidecar.library.procedures import write_rows
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
 from sidecar.library.run_rows import BatchCount, BookedRun, NewRun
 from sidecar.library.store import Library
@@ -38,7 +39,7 @@ from sidecar.runs.knowledge import Tables
 from sidecar.runs.progress import BatchOutcome, Tally, completion_message
 from sidecar.runs.run import rfc3339
 from sidecar.runs.runs import Runs, book_run
-from sidecar.runs.writing import NO_TAGS, REFUSED, sum_of
+from sidecar.runs.writing import NO_TAGS, sum_of, without_refused
 from sidecar.tagging.mappings import REMOVE, Mapping
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
@@ -144,15 +145,15 @@ class Application:
                 failed[entry.file_id] = outcome
             else:
                 changes.append(outcome)
-        for file_id in write_files(connection, shape, changes, encoded(changes, stamp), stamp):
-            failed[file_id] = REFUSED
-        used = self._mappings(changes, failed)
-        write_mappings(connection, shape, used, stamp.updated_at)
+        sources = sum_of(entry.sources for entry in changes)
+        if transaction.careful:
+            changes, failed = without_refused(connection, stamp, changes, failed)
+        used = self._mappings(changes)
         paths = {entry.file_id: entry.file_path for entry in stored}
         result = BatchOutcome(len(stored) - len(failed), failures_of(failed, paths))
-        run_rows.insert_failures(connection, stamp.row, result.failures)
-        sources = functools.reduce(sum_of, (entry.sources for entry in changes), Sources())
-        run_rows.count_batch(connection, stamp.row, count(result, sources))
+        unwritten = () if transaction.careful else changes
+        booked = count(result, sources)
+        write_rows(connection, rows_of(stamp, unwritten, used=used, failures=result.failures, batch=booked))
         return result, [entry for entry in used if not entry.saved], tables
 
     def _outcome(
@@ -170,12 +171,10 @@ class Application:
         mapped = tuple(tag for tag in entry.mapped if vocabulary.has(tag.type, tag.tag))
         return FileChange(snapshot, change, suggestion, mapped, entry.dropped, entry.sources)
 
-    def _mappings(self, changes: Sequence[FileChange], failed: dict[int, Failed]) -> Counter[Mapping]:
+    def _mappings(self, changes: Sequence[FileChange]) -> Counter[Mapping]:
         """The mappings behind what was written and behind what was dropped, once for each use."""
         knowledge, used = self._runs.knowledge, Counter[Mapping]()
         for entry in changes:
-            if entry.snapshot.file.id in failed:
-                continue
             used.update(knowledge.mappings.behind(entry.mapped))
             for dropped in entry.dropped:
                 known = knowledge.mappings.find((dropped.type, normalise(dropped.tag)), knowledge.vocabulary)
@@ -230,7 +229,7 @@ class Application:
 
 
 def _undo_part(row: int, ids: Sequence[int], transaction: Transaction) -> int:
-    return undo_files(transaction.connection, transaction.shape, row, ids)
+    return undo_files(transaction, row, ids)
 
 
 def _still_active(suggestion: Suggestion, vocabulary: Vocabulary) -> Suggestion:

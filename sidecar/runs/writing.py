@@ -4,16 +4,21 @@ What is to be written is worked out in the writer thread before it takes the loc
 changed anything; what somebody has changed meanwhile is sorted out under the lock.
 """
 
+import sqlite3
 from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from sidecar.contract import Reason, Sources
 from sidecar.gemini.policy import GiveUp, Halve
-from sidecar.library import queries, run_rows
-from sidecar.library.changes import Encoded, FileChange, Stamp, encoded, write_files, write_mappings
+from sidecar.library import queries
+from sidecar.library.changes import FileChange, Stamp, rows_of
 from sidecar.library.faults import LibraryError
-from sidecar.library.proposals import StoredProposal, insert_proposals
+from sidecar.library.procedures import Rows, write_rows
+from sidecar.library.proposals import StoredProposal
+from sidecar.library.refusals import refused
 from sidecar.library.run_rows import BatchCount
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import CHANGED, GONE, Asked, Batch, Failed
@@ -35,15 +40,22 @@ class Written(Struct, frozen=True):
     tables: Tables | None
 
 
-class _Prepared(Struct, frozen=True):
-    """A batch's outcomes as they are unless the database has changed meanwhile."""
+class _Outcomes(Struct, frozen=True):
+    """A batch's outcomes, as far as nobody changes the database before they are written."""
 
     vocabulary: Vocabulary
     changes: list[FileChange]
-    texts: Encoded
     failed: dict[int, Failed]
     used: Counter[Mapping]
     sources: Sources
+
+
+class _Prepared(Struct, frozen=True):
+    """Outcomes with all that is to be written and told of them."""
+
+    outcomes: _Outcomes
+    rows: Rows
+    told: BatchOutcome
 
 
 class Writing:
@@ -71,28 +83,22 @@ class Writing:
 
     def prepare(self) -> None:
         """Works out what is to be written. Only reads what the trio thread may be changing meanwhile."""
-        self._prepared = self._outcomes(self._knowledge.vocabulary)
+        self._prepared = self._ready(self._outcomes(self._knowledge.vocabulary))
 
     def __call__(self, transaction: Transaction) -> Written:
         """Between BEGIN and COMMIT."""
-        connection, stamp = transaction.connection, self._stamp
         tables = self._knowledge.newer(transaction)
         vocabulary = self._knowledge.vocabulary if tables is None else tables.vocabulary
         prepared = self._prepared
-        if prepared is None or vocabulary.fingerprint != prepared.vocabulary.fingerprint:
-            prepared = self._outcomes(vocabulary)
-        changes, texts, failed = self._unless_changed(transaction, prepared)
-        if self._dry_run:
-            insert_proposals(connection, stamp.row, (_proposal(entry) for entry in changes))
-        else:
-            for file_id in write_files(connection, transaction.shape, changes, texts, stamp):
-                failed[file_id] = REFUSED
-            write_mappings(connection, transaction.shape, prepared.used, stamp.updated_at)
-        outcome = BatchOutcome(self._batch.total_files - len(failed), self._batch.failures(failed))
-        run_rows.insert_failures(connection, stamp.row, outcome.failures)
-        run_rows.count_batch(connection, stamp.row, self._count(outcome, prepared.sources))
-        learnt = [] if self._dry_run else [entry for entry in prepared.used if not entry.saved]
-        return Written(outcome, learnt, tables)
+        if prepared is None or vocabulary.fingerprint != prepared.outcomes.vocabulary.fingerprint:
+            prepared = self._ready(self._outcomes(vocabulary))
+        if transaction.generation != self._batch.generation:
+            prepared = self._unless_changed(transaction.connection, prepared)
+        if transaction.careful:
+            prepared = self._unless_refused(transaction.connection, prepared)
+        write_rows(transaction.connection, prepared.rows)
+        learnt = [] if self._dry_run else [entry for entry in prepared.outcomes.used if not entry.saved]
+        return Written(prepared.told, learnt, tables)
 
     def lost(self, error: LibraryError) -> BatchOutcome:
         """Every file of the batch as failed, after its transaction was rolled back."""
@@ -101,8 +107,8 @@ class Writing:
         }
         return BatchOutcome(0, self._batch.failures({**failed, **self._asked.failed}))
 
-    def _outcomes(self, vocabulary: Vocabulary) -> _Prepared:
-        failed, used, sources = dict(self._asked.failed), Counter[Mapping](), Sources()
+    def _outcomes(self, vocabulary: Vocabulary) -> _Outcomes:
+        failed, used, sources = dict(self._asked.failed), Counter[Mapping](), list[Sources]()
         changes: list[FileChange] = []
         for snapshot in self._batch.files:
             raw_tags = self._asked.tags.get(snapshot.file.id)
@@ -110,7 +116,7 @@ class Writing:
                 continue
             resolved = self._knowledge.mappings.resolve(raw_tags, vocabulary)
             used.update(resolved.used)
-            sources = sum_of(sources, resolved.sources)
+            sources.append(resolved.sources)
             earlier = snapshot.record.change if snapshot.record else None
             change = decide(snapshot.tags, earlier, resolved.suggestion, self._stamp.mode, vocabulary)
             if change is None:
@@ -126,27 +132,44 @@ class Writing:
                         resolved.sources,
                     )
                 )
-        texts = encoded([] if self._dry_run else changes, self._stamp)
-        return _Prepared(vocabulary, changes, texts, failed, used, sources)
+        return _Outcomes(vocabulary, changes, failed, used, sum_of(sources))
 
-    def _unless_changed(
-        self, transaction: Transaction, prepared: _Prepared
-    ) -> tuple[list[FileChange], Encoded, dict[int, Failed]]:
-        """What is left to write of files that nobody has touched since the batch read them."""
-        failed = dict(prepared.failed)
-        if transaction.generation == self._batch.generation:
-            return prepared.changes, prepared.texts, failed
-        now = queries.current_tags(transaction.connection, [entry.snapshot.file.id for entry in prepared.changes])
-        changes: list[FileChange] = []
-        for entry in prepared.changes:
+    def _ready(self, outcomes: _Outcomes, *, files_written: bool = False) -> _Prepared:
+        """Outcomes as rows; `files_written`: those of the files stand already."""
+        told = BatchOutcome(self._batch.total_files - len(outcomes.failed), self._batch.failures(outcomes.failed))
+        dry_run = self._dry_run
+        rows = rows_of(
+            self._stamp,
+            () if dry_run or files_written else outcomes.changes,
+            proposals=(_proposal(entry) for entry in outcomes.changes) if dry_run else (),
+            used=None if dry_run else outcomes.used,
+            failures=told.failures,
+            batch=self._count(told, outcomes.sources),
+        )
+        return _Prepared(outcomes, rows, told)
+
+    def _unless_changed(self, connection: sqlite3.Connection, prepared: _Prepared) -> _Prepared:
+        """Without files that somebody has touched since the batch read them."""
+        outcomes = prepared.outcomes
+        now = queries.current_tags(connection, [entry.snapshot.file.id for entry in outcomes.changes])
+        changes, failed = [], dict(outcomes.failed)
+        for entry in outcomes.changes:
             file_id = entry.snapshot.file.id
             if now.get(file_id) == entry.snapshot.tags:
                 changes.append(entry)
             else:
                 failed[file_id] = CHANGED if file_id in now else GONE
-        if len(changes) == len(prepared.changes):
-            return changes, prepared.texts, failed
-        return changes, encoded([] if self._dry_run else changes, self._stamp), failed
+        if len(changes) == len(outcomes.changes):
+            return prepared
+        return self._ready(replace(outcomes, changes=changes, failed=failed))
+
+    def _unless_refused(self, connection: sqlite3.Connection, prepared: _Prepared) -> _Prepared:
+        """Writes the files one by one; what is left to be written are the rows about the batch."""
+        outcomes = prepared.outcomes
+        if self._dry_run:
+            return prepared
+        changes, failed = without_refused(connection, self._stamp, outcomes.changes, outcomes.failed)
+        return self._ready(replace(outcomes, changes=changes, failed=failed), files_written=True)
 
     def _count(self, outcome: BatchOutcome, sources: Sources) -> BatchCount:
         return BatchCount(
@@ -160,6 +183,16 @@ class Writing:
             usage=self._batch.meter.usage,
             sources=sources,
         )
+
+
+def without_refused(
+    connection: sqlite3.Connection, stamp: Stamp, changes: Sequence[FileChange], failed: dict[int, Failed]
+) -> tuple[list[FileChange], dict[int, Failed]]:
+    """Writes the files that the database takes, one by one; them, and the failures with the others."""
+    stopped = refused(connection, changes, lambda entry: write_rows(connection, rows_of(stamp, [entry])))
+    ids = {entry.snapshot.file.id for entry in stopped}
+    taken = [entry for entry in changes if entry.snapshot.file.id not in ids]
+    return taken, {**failed, **dict.fromkeys(ids, REFUSED)}
 
 
 def _untaggable(asked: Asked) -> Failed:
@@ -183,6 +216,6 @@ def _proposal(entry: FileChange) -> StoredProposal:
     )
 
 
-def sum_of(one: Sources, other: Sources) -> Sources:
-    """Counts of two files or batches together."""
-    return Sources(*(getattr(one, name) + getattr(other, name) for name in Sources.__struct_fields__))
+def sum_of(sources: Iterable[Sources]) -> Sources:
+    """Counts of several files together."""
+    return Sources(*(sum(counts) for counts in zip(*map(astuple, sources), strict=True)))

@@ -92,6 +92,8 @@ class Mappings:
         """The tags that neither vocabulary nor mappings resolve, with one spelling of each."""
         found: dict[Key, str] = {}
         for raw_tags in tags:
+            if _are_valid(raw_tags, vocabulary):
+                continue
             for kind, raw in raw_tags.pairs():
                 if vocabulary.find(kind, raw) is None:
                     key = (kind, normalise(raw))
@@ -120,6 +122,10 @@ class Mappings:
 
     def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> "Resolved":
         """The valid tags that these stand for, and how each came about."""
+        if _are_valid(tags, vocabulary):  # as most are
+            as_they_are = Suggestion(tags.genre, tags.moods, tags.occasions, tags.keywords)
+            count = bool(tags.genre) + len(tags.moods) + len(tags.occasions) + len(tags.keywords)
+            return Resolved(as_they_are, [], (), (), Sources(valid=count))
         used: list[Mapping] = []
         dropped: list[Dropped] = []
         valid: dict[TagType, dict[str, str | None]] = {kind: {} for kind in TagType}
@@ -146,6 +152,15 @@ class Mappings:
         )
         mapped = tuple(Mapped(kind, tag, raw) for kind in TagType for tag, raw in valid[kind].items() if raw)
         return Resolved(suggestion, used, mapped, tuple(dropped), Sources(**counts))
+
+
+def _are_valid(tags: RawTags, vocabulary: Vocabulary) -> bool:
+    return (
+        (tags.genre is None or vocabulary.has(TagType.GENRE, tags.genre))
+        and vocabulary.has_all(TagType.MOOD, tags.moods)
+        and vocabulary.has_all(TagType.OCCASION, tags.occasions)
+        and vocabulary.has_all(TagType.KEYWORD, tags.keywords)
+    )
 
 
 class Resolved(Struct, frozen=True):

@@ -36,7 +36,9 @@ class Tags(Struct, frozen=True):
     @property
     def moods(self) -> tuple[str, ...]:
         """The values in the mood column."""
-        return tuple(part for part in (piece.strip() for piece in (self.mood or "").split(";")) if part)
+        if not self.mood:
+            return ()
+        return tuple(part for part in (piece.strip() for piece in self.mood.split(";")) if part)
 
     def pairs(self) -> Iterator[tuple[TagType, str]]:
         """Every tag with its type."""
@@ -133,7 +135,7 @@ def _is_tagged(tags: Tags, vocabulary: Vocabulary) -> bool:
         vocabulary.has(TagType.GENRE, tags.genre)
         and bool(tags.mood)
         and (
-            any(vocabulary.has(TagType.OCCASION, value) for value in tags.occasions)
-            or any(vocabulary.has(TagType.KEYWORD, value) for value in tags.keywords)
+            vocabulary.has_any(TagType.OCCASION, tags.occasions)
+            or vocabulary.has_any(TagType.KEYWORD, tags.keywords)
         )
     )

@@ -75,6 +75,14 @@ class Vocabulary:
         """Whether `value` is, letter for letter, an active tag of that type."""
         return value in self._exact[kind]
 
+    def has_any(self, kind: TagType, values: Iterable[str]) -> bool:
+        """Whether one of `values` is."""
+        return not self._exact[kind].isdisjoint(values)
+
+    def has_all(self, kind: TagType, values: Iterable[str]) -> bool:
+        """Whether all of `values` are."""
+        return self._exact[kind].issuperset(values)
+
     def find(self, kind: TagType, raw: str) -> str | None:
         """The active tag that `raw` spells, exactly or after normalising; None when there is none."""
         if raw in self._exact[kind]:

@@ -26,21 +26,24 @@ FASTER: Final = {"backoff_base_seconds": 0.05, "backoff_max_seconds": 0.5}
 
 
 class Watch:
-    """The most that was seen of each."""
+    """The most that was seen of each, in all processes of the sidecar: a onefile is two."""
 
     def __init__(self, subject: Client, library: Library) -> None:
-        self._process = psutil.Process(subject.process.pid)
+        parent = psutil.Process(subject.process.pid)
+        self._processes = [parent, *parent.children(recursive=True)]
         self._log = Path(f"{library}-wal")
         self.memory_bytes = self.log_bytes = self.descriptors = 0
 
     def open_now(self) -> int:
         """Descriptors; handles where there are none."""
-        return int(getattr(self._process, "num_handles" if sys.platform == "win32" else "num_fds")())
+        name = "num_handles" if sys.platform == "win32" else "num_fds"
+        return sum(getattr(process, name)() for process in self._processes)
 
     async def look(self) -> None:
         """For ever."""
         while True:
-            self.memory_bytes = max(self.memory_bytes, self._process.memory_info().rss)
+            memory_bytes = sum(process.memory_info().rss for process in self._processes)
+            self.memory_bytes = max(self.memory_bytes, memory_bytes)
             self.log_bytes = max(self.log_bytes, self._log.stat().st_size if self._log.exists() else 0)
             self.descriptors = max(self.descriptors, self.open_now())
             await trio.sleep(LOOK_SECONDS)

@@ -1,0 +1,164 @@
+"""All rows of a batch in one statement: SQLite's form of stored procedures.
+
+`INSERT INTO temp.auto_tag_files VALUES (…)` goes into a view that holds nothing; its trigger writes the
+tables. Both are temporary: they live in the writer's connection, never in the shell's file. sqlite3 gives
+the GIL away for each statement and each row that it steps over, and gets it back late from a busy event
+loop, with the library locked meanwhile; so a batch is one step. There are three procedures, because a
+statement that could write to a table with AUTOINCREMENT leaves a mark in `sqlite_sequence` even if it
+adds no row.
+
+Names exactly the columns that CONTRACT section 5 lets us write; everything else keeps its bytes.
+"""
+
+import sqlite3
+
+from msgspec import Struct, structs
+
+from sidecar.contract import Sources, Usage
+from sidecar.library.connections import Shape
+
+
+class Rows(Struct, frozen=True, kw_only=True):
+    """What is to be written. The texts that default to `{}` or `[]` are JSON:
+
+    files       {file id: [genre, mood]}
+    records     {file id: `tags_applied` of its history row}
+    gone, new   {tag type: {file id: [value, …]}}: rows of rpg_tags that go, that come
+    kept        the same; all occasions and keywords of `files` but these go. None: only those in `gone`
+    proposals   {file id: proposal}
+    mappings    [[invalid tag, its type, uses, valid tag or null, valid tag that it replaces or null], …]
+    failures    [[file id, path, reason, message], …]
+    batch       {column: value} of the batch's own row, if it gets one
+    """
+
+    run: int
+    model: str = ""
+    version: str = ""
+    date: str = ""
+    updated_at: str = ""
+    count: int = 0
+    files: str = "{}"
+    records: str = "{}"
+    gone: str = "{}"
+    kept: str | None = None
+    new: str = "{}"
+    proposals: str = "{}"
+    mappings: str = "[]"
+    failures: str = "[]"
+    batch: str | None = None
+
+
+BATCH_COLUMNS = (
+    "batch", "ended_at", "elapsed_seconds", "seconds", "tagged", "failed", "skipped",
+    *Usage.__struct_fields__, *Sources.__struct_fields__,
+)  # fmt: skip
+_NAMES = Rows.__struct_fields__
+_VALUES = f"(?{', ?' * (len(_NAMES) - 1)})"
+
+
+def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
+    """Writes all of it. Raises sqlite3.Error.
+
+    IntegrityError: a constraint or a trigger has refused a row, and the caller has to roll back: what a
+    trigger's RAISE(FAIL) stops half-way leaves its first half behind.
+    """
+    values = structs.astuple(rows)
+    procedure = "auto_tag_files" if rows.count else "auto_tag_batch"
+    connection.execute(f"INSERT INTO temp.{procedure} VALUES {_VALUES}", values)
+    if rows.mappings != "[]":
+        connection.execute(f"INSERT INTO temp.auto_tag_mappings VALUES {_VALUES}", values)
+
+
+def create_procedures(connection: sqlite3.Connection, shape: Shape) -> None:
+    """Makes them for this connection and a library of this shape. Raises sqlite3.Error."""
+    columns = ", ".join(f"0 AS {name}" for name in _NAMES)
+    for name, steps in {
+        "auto_tag_files": (*_file_steps(shape), *_tag_steps(shape), *_HISTORY_STEPS, *_BATCH_STEPS),
+        "auto_tag_batch": _BATCH_STEPS,
+        "auto_tag_mappings": _mapping_steps(shape),
+    }.items():
+        connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns}")
+        body = "".join(f"{step};" for step in steps)
+        connection.execute(f"CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
+
+
+_FILE_IDS = "SELECT CAST(key AS INTEGER) FROM json_each(NEW.files)"
+
+
+def _file_steps(shape: Shape) -> tuple[str, ...]:
+    dated = shape.has("audio_files", "updated_at")
+    return (
+        f"""INSERT OR REPLACE INTO auto_tag_before
+            SELECT NEW.run, id, genre, mood, auto_tagged, auto_tag_date, auto_tag_version,
+                {"updated_at" if dated else "NULL"} FROM audio_files WHERE id IN ({_FILE_IDS})""",
+        f"""UPDATE audio_files SET genre = value ->> 0, mood = value ->> 1, auto_tagged = 1,
+                auto_tag_date = NEW.date, auto_tag_version = NEW.version
+                {", updated_at = NEW.updated_at" if dated else ""}
+            FROM json_each(NEW.files) WHERE audio_files.id = CAST(key AS INTEGER)""",
+        # A trigger's RAISE(IGNORE) drops a row without an error.
+        "SELECT RAISE(ABORT, 'a file was not updated') WHERE changes() != NEW.count",
+    )
+
+
+def _tag_steps(shape: Shape) -> tuple[str, ...]:
+    created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
+    row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
+    keep_for_undo = f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
+        SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
+    gone = f"WHERE (audio_file_id, tag_type, tag_value) IN ({_tags('gone')})"
+    # Values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
+    all_but_kept = f"""WHERE NEW.kept IS NOT NULL AND audio_file_id IN ({_FILE_IDS})
+        AND tag_type IN ('occasion', 'keyword')
+        AND (audio_file_id, tag_type, tag_value) NOT IN ({_tags("kept")})"""
+    dated = shape.has("rpg_tags", "created_at")
+    return (
+        f"{keep_for_undo} {gone}",
+        f"DELETE FROM rpg_tags {gone}",
+        f"{keep_for_undo} {all_but_kept}",
+        f"DELETE FROM rpg_tags {all_but_kept}",
+        f"""INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value{", created_at" if dated else ""})
+            SELECT *{", NEW.updated_at" if dated else ""} FROM ({_tags("new")})""",
+    )
+
+
+def _tags(column: str) -> str:
+    """(file id, tag type, value) of every tag in `gone`, `kept` or `new`."""
+    return f"""SELECT CAST(files.key AS INTEGER), kinds.key, tags.value
+        FROM json_each(NEW.{column}) kinds, json_each(kinds.value) files, json_each(files.value) tags"""
+
+
+_HISTORY_STEPS = (
+    """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
+        SELECT CAST(key AS INTEGER), NEW.date, value, NEW.model FROM json_each(NEW.records)""",
+    # Nobody else writes within this statement, so the new rows are the last.
+    """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
+        SELECT file_id, id, NEW.run FROM auto_tag_history
+        WHERE id > (SELECT max(id) FROM auto_tag_history) - NEW.count""",
+)
+
+
+def _mapping_steps(shape: Shape) -> tuple[str, ...]:
+    """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
+    dated = shape.has("tag_mapping_cache", "created_at")
+    this = "invalid_tag = value ->> 0 AND tag_type = value ->> 1"
+    return (
+        f"""INSERT INTO tag_mapping_cache
+                (invalid_tag, tag_type, valid_tag, usage_count{", created_at" if dated else ""})
+            SELECT value ->> 0, value ->> 1, value ->> 3, 0{", NEW.updated_at" if dated else ""}
+            FROM json_each(NEW.mappings)
+            WHERE value ->> 3 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
+        f"""UPDATE tag_mapping_cache SET usage_count = usage_count + (value ->> 2),
+                valid_tag = CASE WHEN valid_tag = value ->> 4 THEN value ->> 3 ELSE valid_tag END
+            FROM json_each(NEW.mappings) WHERE {this}""",
+    )
+
+
+_BATCH_STEPS = (
+    """INSERT OR REPLACE INTO auto_tag_proposals (run, file_id, proposal)
+        SELECT NEW.run, CAST(key AS INTEGER), value FROM json_each(NEW.proposals)""",
+    """INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message)
+        SELECT NEW.run, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(NEW.failures)""",
+    f"""INSERT INTO auto_tag_batches (run, {", ".join(BATCH_COLUMNS)})
+        SELECT NEW.run, {", ".join(f"NEW.batch ->> '{name}'" for name in BATCH_COLUMNS)}
+        WHERE NEW.batch IS NOT NULL""",
+)
