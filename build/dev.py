@@ -68,6 +68,7 @@ def checks(*, everything: bool) -> Iterator[Check]:
     yield Check("pytest, frozen", [str(PYTHON), "-m", "pytest", "tests/frozen"], {"LIGEIA_FROZEN": frozen})
     program = {"LIGEIA_SIDECAR_COMMAND": json.dumps([frozen])}
     yield Check("pytest with the frozen file", [str(PYTHON), "-m", "pytest", *FROZEN_TOO], program)
+    yield Check("trust", [str(PYTHON), *MODULES["trust"], "--frozen", frozen])
 
 
 def frozen_file() -> str:

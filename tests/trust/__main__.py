@@ -27,13 +27,15 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="the sizes for a release: hours")
     parser.add_argument("--only", nargs="+", choices=sorted(ROWS), metavar="ROW", default=list(ROWS))
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--frozen", metavar="FILE", help="the frozen program, for rows that measure memory")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--row", choices=sorted(ROWS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.row:
         return _work(ROWS[options.row], options.seed, long=options.long)
     began = time.monotonic()
-    results = list(_results([ROWS[key] for key in ROWS if key in options.only], options.seed, long=options.long))
+    rows = [ROWS[key] for key in ROWS if key in options.only]
+    results = list(_results(rows, options.seed, options.frozen, long=options.long))
     order = list(ROWS)
     results.sort(key=lambda result: order.index(result.key))
     document = report.Report.of(results, seed=options.seed, long=options.long, seconds=time.monotonic() - began)
@@ -53,17 +55,17 @@ def _work(row: Row, seed: int, *, long: bool) -> int:
     return 0
 
 
-def _results(rows: Sequence[Row], seed: int, *, long: bool) -> Iterator[report.Result]:
+def _results(rows: Sequence[Row], seed: int, frozen: str | None, *, long: bool) -> Iterator[report.Result]:
     waiting = [row for row in rows if not row.alone]
     alone = [row for row in rows if row.alone]
     running: dict[subprocess.Popen[str], tuple[Row, float]] = {}
     while waiting or running or alone:
         while waiting and len(running) < AT_ONCE:
             row = waiting.pop(0)
-            running[_begun(row, seed, long=long)] = (row, time.monotonic())
+            running[_begun(row, seed, None, long=long)] = (row, time.monotonic())
         if not waiting and not running:
             row = alone.pop(0)
-            running[_begun(row, seed, long=long)] = (row, time.monotonic())
+            running[_begun(row, seed, frozen, long=long)] = (row, time.monotonic())
         for process in [process for process in running if process.poll() is not None]:
             row, began = running.pop(process)
             result = _result(row, process, time.monotonic() - began, long=long)
@@ -72,9 +74,12 @@ def _results(rows: Sequence[Row], seed: int, *, long: bool) -> Iterator[report.R
         time.sleep(0.05)
 
 
-def _begun(row: Row, seed: int, *, long: bool) -> subprocess.Popen[str]:
+def _begun(row: Row, seed: int, frozen: str | None, *, long: bool) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.trust", "--row", row.key, "--seed", str(seed)]
-    return subprocess.Popen(command + ["--long"] * long, stdout=subprocess.PIPE, text=True)
+    env = {**os.environ}
+    if frozen is not None and row.frozen:
+        env["LIGEIA_SIDECAR_COMMAND"] = msgspec.json.encode([os.path.abspath(frozen)]).decode()
+    return subprocess.Popen(command + ["--long"] * long, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def _result(row: Row, process: subprocess.Popen[str], seconds: float, *, long: bool) -> report.Result:

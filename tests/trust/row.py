@@ -65,6 +65,7 @@ class Row(Struct, frozen=True):
 
     `wanted` is what the issue asks of the short and of the long form, `short` what the short form does where it
     has no time for so many. `alone`: its figures are times or memory, so nothing else may run beside it.
+    `frozen`: they are judged with the file that users get, where the command is given one.
     """
 
     key: str
@@ -73,6 +74,7 @@ class Row(Struct, frozen=True):
     run: Run
     short: int | None = None
     alone: bool = False
+    frozen: bool = False
 
     def size(self, *, long: bool) -> int:
         """How many cases that form runs."""

@@ -3,6 +3,7 @@
 Peak memory, open descriptors and the size of SQLite's log are looked at all the while.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -26,11 +27,15 @@ FASTER: Final = {"backoff_base_seconds": 0.05, "backoff_max_seconds": 0.5}
 
 
 class Watch:
-    """The most that was seen of each, in all processes of the sidecar: a onefile is two."""
+    """The most that was seen of each, in all processes of the sidecar.
+
+    A onefile is two: of the bootloader, which only waits, counts what it shares with nobody.
+    """
 
     def __init__(self, subject: Client, library: Library) -> None:
         parent = psutil.Process(subject.process.pid)
         self._processes = [parent, *parent.children(recursive=True)]
+        self._beside_bytes = sum(process.memory_full_info().uss for process in self._processes[:-1])
         self._log = Path(f"{library}-wal")
         self.memory_bytes = self.log_bytes = self.descriptors = 0
 
@@ -42,7 +47,7 @@ class Watch:
     async def look(self) -> None:
         """For ever."""
         while True:
-            memory_bytes = sum(process.memory_info().rss for process in self._processes)
+            memory_bytes = self._processes[-1].memory_info().rss + self._beside_bytes
             self.memory_bytes = max(self.memory_bytes, memory_bytes)
             self.log_bytes = max(self.log_bytes, self._log.stat().st_size if self._log.exists() else 0)
             self.descriptors = max(self.descriptors, self.open_now())
@@ -88,7 +93,7 @@ async def _case(folder: Path, size: int, random: Random, counts: Counts) -> None
         assert (done["status"], done["processed_files"]) == ("completed", size - 400), done
         counts.done = size
         counts.figures += [
-            Figure("peak memory, MB", round(watch.memory_bytes / 1e6, 1), at_most=MEMORY_MB),
+            _memory(round(watch.memory_bytes / 1e6, 1)),
             Figure("descriptors more than after the first 400 files", watch.open_now() - before, at_most=0),
             Figure("descriptors more, most during the run", watch.descriptors - before),
             Figure("WAL, most, MB", round(watch.log_bytes / 1e6, 1), at_most=LOG_MB),
@@ -98,6 +103,18 @@ async def _case(folder: Path, size: int, random: Random, counts: Counts) -> None
         ]
 
 
+def _memory(peak_mb: float) -> Figure:
+    """Judged for what users get. Python's own modules take 6 MB more: docstrings, rich beside httpx."""
+    if "LIGEIA_SIDECAR_COMMAND" in os.environ:
+        return Figure("peak memory of the frozen program, MB", peak_mb, at_most=MEMORY_MB)
+    return Figure("peak memory, MB (not frozen, so not judged)", peak_mb)
+
+
 ROW = Row(
-    "soak", "Soak: files in a run with 2 % 429, 1 % 503, 5 % unknown tags", (20_000, 100_000), run, alone=True
+    "soak",
+    "Soak: files in a run with 2 % 429, 1 % 503, 5 % unknown tags",
+    (20_000, 100_000),
+    run,
+    alone=True,
+    frozen=True,
 )
