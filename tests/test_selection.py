@@ -9,18 +9,18 @@ from sidecar.runs.selection import select
 
 
 def test_suspects_are_batched_together_at_the_end() -> None:
-    selection = select([1, 2, 3, 4, 5, 6], {2, 5}, 3)
+    selection = select(array("q", [1, 2, 3, 4, 5, 6]), {2, 5}, 3)
     assert list(selection.batches()) == [[1, 3, 4], [6], [2, 5]]
     assert selection.total_batches == 3
     assert selection.total_files == 6
 
 
 def test_without_suspects_the_order_stays() -> None:
-    assert list(select([3, 1, 2], set(), 2).batches()) == [[3, 1], [2]]
+    assert list(select(array("q", [3, 1, 2]), set(), 2).batches()) == [[3, 1], [2]]
 
 
 def test_suspects_that_are_not_asked_for_do_not_come_in() -> None:
-    assert list(select([1], {9}, 2).batches()) == [[1]]
+    assert list(select(array("q", [1]), {9}, 2).batches()) == [[1]]
 
 
 def test_nothing_makes_no_batches() -> None:
@@ -30,7 +30,7 @@ def test_nothing_makes_no_batches() -> None:
 
 @given(st.lists(st.integers(1, 200), unique=True), st.sets(st.integers(1, 200)), st.integers(1, 7))
 def test_every_file_is_in_one_batch_and_no_batch_mixes(ids: list[int], suspects: set[int], size: int) -> None:
-    selection = select(ids, suspects, size)
+    selection = select(array("q", ids), suspects, size)
     batches = list(selection.batches())
     assert sorted(file_id for batch in batches for file_id in batch) == sorted(ids)
     assert len(batches) == selection.total_batches

@@ -19,6 +19,9 @@ from sidecar.gemini.requests import Place
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 """Unpacked. A tagging answer for 500 files has some 150 kB."""
+_TURNS = 3
+"""Of the event loop: what gets the place is woken up, finds its connection and sends, before this answer is
+read, which takes milliseconds."""
 _GZIP = 16 + zlib.MAX_WBITS
 """See zlib.decompressobj: a gzip header is required."""
 
@@ -68,6 +71,8 @@ class _BoundedStream(httpx.AsyncByteStream):
                 raise httpx.DecodingError("the answer is too large")
             yield data
         self._complete()
+        for _ in range(_TURNS):
+            await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -5,7 +5,7 @@ cost healthy neighbours a halving (CONTRACT section 8).
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -34,13 +34,12 @@ class Selection(Struct, frozen=True):
                 yield part[start : start + self.batch_size].tolist()
 
 
-def select(ids: Iterable[int], failed_before: set[int], batch_size: int) -> Selection:
-    """`ids` in their order, those that failed before last."""
-    wanted = array("q", ids)
+def select(ids: "array[int]", failed_before: set[int], batch_size: int) -> Selection:
+    """`ids` in their order, those that failed before last. Keeps `ids` itself where nothing has failed."""
     if not failed_before:
-        return Selection(wanted, array("q"), batch_size)
+        return Selection(ids, array("q"), batch_size)
     return Selection(
-        array("q", (file_id for file_id in wanted if file_id not in failed_before)),
-        array("q", (file_id for file_id in wanted if file_id in failed_before)),
+        array("q", (file_id for file_id in ids if file_id not in failed_before)),
+        array("q", (file_id for file_id in ids if file_id in failed_before)),
         batch_size,
     )
