@@ -276,6 +276,22 @@ def _check_counted(clients: Sequence[Client]) -> None:
             arrived = sum(received.kind != "other" for received in requests)
             counted = ends[run_id]["usage"]["requests"]
             assert arrived <= counted, f"{arrived} requests arrived, {counted} were counted"
+            _check_needed(requests, ends[run_id]["usage"]["retries"])
+
+
+def _check_needed(requests: Iterable[Received], retries: int) -> None:
+    """Batches share no file, and a request for a part of one is for a part of all requests around it; the same
+    files are asked for again as retries that are counted, or once more because an answer left them all out.
+    """
+    asked = [frozenset(str(file["path"]) for file in received.files) for received in requests if received.files]
+    distinct = {*asked}
+    innermost: dict[str, frozenset[str]] = {}
+    for part in sorted(distinct, key=len, reverse=True):
+        around = {innermost.get(path) for path in part}
+        assert len(around) == 1, f"a request for parts of several: {sorted(part)}"
+        innermost.update(dict.fromkeys(part, part))
+    again = len(asked) - len(distinct)
+    assert again <= retries + len(distinct), f"{again} requests for the same files, {retries} counted as retries"
 
 
 def _check_whole(received: Received, closed: set[int], ids: dict[str, set[int]]) -> None:
