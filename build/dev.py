@@ -8,6 +8,8 @@
     python3 build/dev.py bench [args]    the benchmark
     python3 build/dev.py trust [args]    the figures of faults and kills
     python3 build/dev.py freeze          the executable that a shell bundles
+    python3 build/dev.py figures [--long]   freeze, trust and bench: fills README's tables, and writes all of
+                                         it into build/out/figures.json (half an hour; --long: hours)
 
 Standard library only. Everything runs in the project's root, and exit codes are passed through.
 """
@@ -30,7 +32,9 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 
-USAGE = "usage: python3 build/dev.py demo|test|bench|trust [args] | check [--everything] | freeze"
+USAGE = (
+    "usage: python3 build/dev.py demo|test|bench|trust [args] | check [--everything] | freeze | figures [--long]"
+)
 HAS_PIP = "import importlib.util as u, sys; sys.exit(u.find_spec('pip') is None)"
 MODULES = {
     "demo": ["-m", "sidecar", "demo"],
@@ -106,11 +110,14 @@ def dispatch(command: str = "", *args: str) -> int:
         print(USAGE)
         return 0
     everything = command == "check" and args == ("--everything",)
-    if command not in {*MODULES, "check"} or (command == "check" and args and not everything):
+    allowed = {"check": [(), ("--everything",)], "figures": [(), ("--long",)]}
+    if command not in {*MODULES, *allowed} or (command in allowed and args not in allowed[command]):
         raise DevError(USAGE, 2)
     prepare("" if command == "demo" else "[dev,window]" if everything else "[dev]")
     if command == "check":
         return check(everything=everything)
+    if command == "figures":
+        return figures(long=bool(args))
     return run([str(PYTHON), *MODULES[command], *args])
 
 
@@ -127,6 +134,24 @@ def check(*, everything: bool) -> int:
     if not everything:
         print("Not run: what needs programs beside Python (check --everything; .ci/run installs them).")
     return 0
+
+
+def figures(*, long: bool) -> int:
+    """Measures and counts everything with the file that it freezes first; the trust rows' exit code."""
+    if code := run([str(PYTHON), *MODULES["freeze"]]):
+        return code
+    frozen, out = frozen_file(), ROOT / "build" / "out"
+    trust, bench = out / "trust.json", out / "bench.json"
+    for path in (trust, bench):
+        path.unlink(missing_ok=True)  # an old one would pass for this run's
+    shared = ["--frozen", frozen, "--readme"]
+    trusted = run([str(PYTHON), *MODULES["trust"], *shared, *["--long"] * long])
+    code = run([str(PYTHON), *MODULES["bench"], *shared, *["--million"] * long, "--json", str(bench)])
+    if not (trust.exists() and bench.exists()):
+        raise DevError("one of the two left no figures; its message is above", code or trusted or 1)
+    parts = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (trust, bench)}
+    (out / "figures.json").write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return code or trusted
 
 
 def prepare(extras: str) -> None:
