@@ -7,5 +7,6 @@ The one source of what a shell may send and will see. The structs decode and val
 from sidecar.contract.errors import *
 from sidecar.contract.notifications import *
 from sidecar.contract.params import *
+from sidecar.contract.reports import *
 from sidecar.contract.results import *
 from sidecar.contract.words import *

@@ -7,23 +7,19 @@ request stands. `python -m sidecar.demo.standin` serves benchmarks in another pr
 
 import argparse
 import os
-import socket
-import struct
-import sys
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
 
 import h11
 import msgspec
 import trio
 
+from sidecar.demo.connection import Connection
+from sidecar.demo.normal_replies import NormalReplies
 from sidecar.demo.replies import (
     MODELS,
-    ROUTE,
     Received,
     Reply,
     Script,
@@ -31,7 +27,6 @@ from sidecar.demo.replies import (
     error,
     finish,
     html_page,
-    json_text,
     key_invalid,
     model_not_found,
     ok,
@@ -40,59 +35,14 @@ from sidecar.demo.replies import (
     text_reply,
     unavailable,
     unknown_name,
-    usage_metadata,
 )
-from sidecar.demo.vocabulary import INVENTED, invented_tag, plausible_tags
+from sidecar.demo.server_rate import ServerRate
 
 __all__ = [
     "MODELS", "Received", "Reply", "Script", "ServerRate", "StandIn", "blocked_prompt", "error", "finish",
     "html_page", "key_invalid", "model_not_found", "ok", "per_day", "rate_limited", "running", "text_reply",
     "unavailable", "unknown_name",
 ]  # fmt: skip
-
-
-_LINGER_ZERO: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-
-
-@dataclass
-class ServerRate:
-    """A script: at most `limit` generateContent requests in any `per_seconds`, a 429 with a delay beyond.
-
-    `refused` counts the 429s. `early` holds the requests that came while an announced delay was running;
-    those within `grace_seconds` of the announcement were on their way and are not held against anyone.
-    """
-
-    limit: int
-    per_seconds: float
-    grace_seconds: float = 0.05
-    refused: int = 0
-    early: list[Received] = field(default_factory=list)
-    _accepted: deque[float] = field(default_factory=deque)
-    _announced_at: float = float("-inf")
-    _closed_until: float = float("-inf")
-
-    def __call__(self, received: Received) -> Reply | None:
-        if received.method != "POST":
-            return None
-        now = received.at
-        if self._announced_at + self.grace_seconds < now < self._closed_until:
-            self.early.append(received)
-        while self._accepted and self._accepted[0] <= now - self.per_seconds:
-            self._accepted.popleft()
-        if len(self._accepted) < self.limit:
-            self._accepted.append(now)
-            return None
-        return self._refusal(now, self._accepted[0] + self.per_seconds - now if self._accepted else 1.0)
-
-    def _refusal(self, now: float, delay_seconds: float) -> Reply:
-        self.refused += 1
-        if now >= self._closed_until:
-            self._announced_at = now
-        self._closed_until = max(self._closed_until, now + delay_seconds)
-        # A millisecond more than is needed, so that no rounding makes an obedient client early.
-        reply = rate_limited(f"{delay_seconds + 0.001:.9f}s", quota_value=self.limit)
-        reply.delay_seconds = 0
-        return reply
 
 
 class StandIn:
@@ -115,7 +65,7 @@ class StandIn:
         self.journal: list[Received] = []
         self.arrived = self.answered = self.open_requests = self.peak_open_requests = 0
         self._changed = trio.lowlevel.ParkingLot()
-        self._systems_seen: set[str] = set()
+        self._normal = NormalReplies()
 
     async def wait_for(self, count: int) -> None:
         """Returns once `count` requests have arrived since the start; bound it with `trio.fail_after`."""
@@ -129,35 +79,30 @@ class StandIn:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serves one connection to its end; the handler for `trio.serve_listeners`."""
-        http = h11.Connection(h11.SERVER)
+        connection = Connection(stream)
         # A client that breaks off or talks nonsense ends its own connection and nothing else.
         # A connection that a reply dropped is closed already.
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
-            while await self._exchange(stream, http):
-                http.start_next_cycle()
-        await trio.aclose_forcefully(stream)
+            while request := await connection.head():
+                await self._exchange(connection, request)
+                if not connection.next_cycle():
+                    break
+        await connection.close()
 
-    async def _exchange(self, stream: trio.SocketStream, http: h11.Connection) -> bool:
-        """One request and its answer. True while the connection can carry another."""
-        request = await _next_event(stream, http)
-        if not isinstance(request, h11.Request):
-            return False
+    async def _exchange(self, connection: Connection, request: h11.Request) -> None:
+        """One request, whose head has come, and its answer."""
         exchange = _Exchange(self)
         try:
-            received = await self._receive(stream, http, request)
+            received = self._received(request, await connection.body())
             reply = self._reply(received)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_watch, stream, http, nursery.cancel_scope)
-                await exchange.answer(stream, http, received, reply)
+                nursery.start_soon(connection.watch, nursery.cancel_scope)
+                await exchange.answer(connection, received, reply)
                 nursery.cancel_scope.cancel()
         finally:
             exchange.close()
-        return http.our_state is h11.DONE and http.their_state is h11.DONE
 
-    async def _receive(self, stream: trio.SocketStream, http: h11.Connection, request: h11.Request) -> Received:
-        chunks = []
-        while isinstance(event := await _next_event(stream, http), h11.Data):
-            chunks.append(bytes(event.data))
+    def _received(self, request: h11.Request, body: bytes) -> Received:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         self.arrived += 1
         received = Received(
@@ -166,7 +111,7 @@ class StandIn:
             method=request.method.decode("latin-1"),
             path=request.target.decode("latin-1"),
             headers=headers,
-            body=b"".join(chunks),
+            body=body,
         )
         if self.keep_journal:
             self.journal.append(received)
@@ -178,52 +123,11 @@ class StandIn:
             return key_invalid()
         reply = self.script(received) if self.script else None
         if reply is None:
-            return self._normal(received)
+            return self._normal.reply(received, self.hallucinate)
         # A script may give the same reply again and again, so it is not ours to fill in.
-        return replace(reply, body=self._normal(received).body) if reply.body is None else reply
-
-    def _normal(self, received: Received) -> Reply:
-        match = ROUTE.fullmatch(received.path)
-        if match and match[3] and received.method == "POST":
-            return self._generated(received)
-        if match and not match[3] and received.method == "GET":
-            return Reply(body=_model(match[2]) if match[2] else {"models": [_model(name) for name in MODELS]})
-        return error(404, "Requested entity was not found.", "NOT_FOUND")
-
-    def _generated(self, received: Received) -> Reply:
-        match received.kind:
-            case "tagging":
-                text = json_text([self._tagged(file) for file in received.files])
-            case "mapping":
-                text = json_text([_mapped(item) for item in received.invalid_tags])
-            case "other":
-                text = "OK"
-        system = received.system
-        cached = len(system) // 4 if system in self._systems_seen else 0
-        self._systems_seen.add(system)
-        reply = text_reply(text, usage=usage_metadata(len(received.body) // 4, 1 + len(text) // 4, cached))
-        assert isinstance(reply.body, dict)
-        reply.body["modelVersion"] = received.model
+        if reply.body is None:
+            return replace(reply, body=self._normal.reply(received, self.hallucinate).body)
         return reply
-
-    def _tagged(self, file: Mapping[str, Any]) -> dict[str, object]:
-        path = str(file.get("path") or file.get("title") or file.get("id"))
-        tags = plausible_tags(path)
-        item: dict[str, object] = {
-            "id": file.get("id"),
-            "genre": tags.genre,
-            "moods": tags.moods,
-            "occasions": tags.occasions,
-            "keywords": tags.keywords,
-        }
-        match invented_tag(path, self.hallucinate):
-            case ("genre", tag):
-                item["genre"] = tag
-            case ("mood" | "occasion" | "keyword" as kind, tag):
-                item[f"{kind}s"] = (tag, *getattr(tags, f"{kind}s"))
-            case _:
-                pass
-        return item
 
 
 class _Exchange:
@@ -242,89 +146,30 @@ class _Exchange:
             self._standin.open_requests -= 1
             self._standin._changed.unpark_all()
 
-    async def answer(
-        self, stream: trio.SocketStream, http: h11.Connection, received: Received, reply: Reply
-    ) -> None:
+    async def answer(self, connection: Connection, received: Received, reply: Reply) -> None:
         """Waits and sends as the reply says; ends without a word where the client has gone."""
         opened_at = received.at
         if reply.gate is not None:
             await reply.gate.wait()
             opened_at = trio.current_time()
         body = reply.body if isinstance(reply.body, bytes) else msgspec.json.encode(reply.body)
-        head, tail = _wire(http, reply, body)
+        head, tail = connection.encoded(reply, body)
         # Counted from the request's arrival: a latency is what the client waits, our own work included.
         delay = self._standin.latency_seconds if reply.delay_seconds is None else reply.delay_seconds
         await trio.sleep_until(opened_at + delay)
         with suppress(trio.BrokenResourceError):
             if reply.drop is not None:
-                await _break(stream, reply, head + body[: len(body) // 2] if reply.drop == "mid" else b"")
+                sent_before = head + body[: len(body) // 2] if reply.drop == "mid" else b""
+                await connection.break_off(sent_before, reset=reply.reset)
                 return
             if reply.drip_bytes_per_second is not None:
-                await _drip(stream, head + tail[:-1], reply.drip_bytes_per_second)
+                await connection.drip(head + tail[:-1], reply.drip_bytes_per_second)
                 head, tail = b"", tail[-1:]
             # Counted before the send: who has read the answer must not find its request still open.
             received.status = reply.status
             self._standin.answered += 1
             self.close()
-            await stream.send_all(head + tail)
-
-
-def _wire(http: h11.Connection, reply: Reply, body: bytes) -> tuple[bytes, bytes]:
-    """The bytes of the head and of the body."""
-    headers = {
-        "content-type": "application/json; charset=UTF-8",
-        "content-length": str(len(body)),
-        **reply.headers,
-    }
-    head = http.send(h11.Response(status_code=reply.status, headers=list(headers.items()), reason=b"-"))
-    tail = (http.send(h11.Data(data=body)) or b"") + (http.send(h11.EndOfMessage()) or b"")
-    return head or b"", tail
-
-
-async def _break(stream: trio.SocketStream, reply: Reply, sent_before: bytes) -> None:
-    if sent_before:
-        await stream.send_all(sent_before)
-    if reply.reset:
-        # Closing with a linger of zero seconds sends a reset in the place of an orderly end.
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-    await trio.aclose_forcefully(stream)
-
-
-async def _drip(stream: trio.SocketStream, data: bytes, bytes_per_second: float) -> None:
-    size = max(1, int(bytes_per_second / 20))
-    for start in range(0, len(data), size):
-        await stream.send_all(data[start : start + size])
-        await trio.sleep(size / bytes_per_second)
-
-
-async def _next_event(stream: trio.SocketStream, http: h11.Connection) -> object:
-    while (event := http.next_event()) is h11.NEED_DATA:
-        http.receive_data(await stream.receive_some())
-    return event
-
-
-async def _watch(stream: trio.SocketStream, http: h11.Connection, scope: trio.CancelScope) -> None:
-    """Cancels the answer when the client has gone; keeps what it sends ahead of time."""
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        while data := await stream.receive_some():
-            http.receive_data(data)
-    scope.cancel()
-
-
-def _mapped(item: Mapping[str, Any]) -> dict[str, object]:
-    kind, tag = item.get("type"), item.get("tag")
-    return {"type": kind, "invalid": tag, "valid": INVENTED.get((str(kind), str(tag)))}
-
-
-def _model(name: str) -> dict[str, object]:
-    return {
-        "name": f"models/{name}",
-        "version": "001",
-        "displayName": name.replace("-", " ").title(),
-        "inputTokenLimit": 1_048_576,
-        "outputTokenLimit": 65_536,
-        "supportedGenerationMethods": ["generateContent", "countTokens"],
-    }
+            await connection.send(head + tail)
 
 
 @asynccontextmanager

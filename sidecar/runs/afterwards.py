@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from sidecar import __version__
 from sidecar.contract import (
     Applied,
     ApplyParams,
@@ -37,8 +36,8 @@ from sidecar.runs.batch import CHANGED, GONE, Failed, failures_of
 from sidecar.runs.choice import refuse_ids
 from sidecar.runs.knowledge import Tables
 from sidecar.runs.progress import BatchOutcome, Tally, completion_message
-from sidecar.runs.run import rfc3339
 from sidecar.runs.runs import Runs, book_run
+from sidecar.runs.stamps import rfc3339, stamp_at
 from sidecar.runs.writing import NO_TAGS, sum_of, without_refused
 from sidecar.tagging.mappings import REMOVE, Mapping
 from sidecar.tagging.records import Snapshot
@@ -116,7 +115,7 @@ class Application:
         knowledge.adopt(tables)
         tally = Tally(total_files=self._new.total_files, total_batches=self._new.total_batches)
         for number, ids in enumerate(self._parts, 1):
-            stamp = self._stamp(row)
+            stamp = stamp_at(datetime.now(UTC), self._new.run_id, row, self._new.model, self._new.mode)
             count = functools.partial(self._count, number, stamp)
             outcome, used, tables = await self._library.write(functools.partial(self._write, stamp, count, ids))
             self._remember(used, tables)
@@ -209,10 +208,6 @@ class Application:
         await self._library.write(
             lambda transaction: run_rows.end_run(transaction.connection, row, summary, usage)
         )
-
-    def _stamp(self, row: int) -> Stamp:
-        now, new = datetime.now(UTC), self._new
-        return Stamp(new.run_id, row, new.model, new.mode, __version__, rfc3339(now), f"{now:%Y-%m-%d %H:%M:%S}")
 
     def _count(self, number: int, stamp: Stamp, result: BatchOutcome, sources: Sources) -> BatchCount:
         return BatchCount(

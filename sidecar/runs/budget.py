@@ -29,6 +29,11 @@ class Allowance:
         )
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether there is a budget at all."""
+        return self._budget.max_requests is not None or self._budget.max_tokens is not None
+
+    @property
     def sentence(self) -> str:
         """What ended the run."""
         budget = self._budget

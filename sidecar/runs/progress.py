@@ -6,7 +6,7 @@ Law: processed + failed + skipped + remaining = total, in every state; no counte
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
+from sidecar.contract import Completion, FileFailure, Progress, Reason, RunStatus, RunSummary, Usage
 
 _REASONS = {
     Reason.MISSING_IN_RESPONSE: "left out of Gemini's answer",
@@ -99,6 +99,13 @@ def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, wa
         waiting_seconds=round(waiting.seconds, 3) if waiting else 0.0,
         usage=usage,
     )
+
+
+def completion(summary: RunSummary) -> Completion:
+    """The run's last notification."""
+    shared = {name: getattr(summary, name) for name in Completion.__struct_fields__ if name != "success"}
+    done = summary.status is RunStatus.COMPLETED
+    return Completion(success=done and (summary.processed_files > 0 or summary.failed_files == 0), **shared)
 
 
 def completion_message(tally: Tally, status: RunStatus, why: str, *, dry_run: bool = False) -> str:

@@ -17,15 +17,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 import trio
-from msgspec import Struct
 
-from sidecar import __version__
 from sidecar.contract import (
     BatchReport,
-    Completion,
     Event,
     FileFailure,
-    Mode,
     Progress,
     Reason,
     RunStatus,
@@ -36,64 +32,30 @@ from sidecar.gemini.calls import Calls, Meter
 from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.opening import open_client
 from sidecar.gemini.pace import Pace
-from sidecar.gemini.policy import End, Limits, Tries, verdict
+from sidecar.gemini.policy import End, Tries, verdict
 from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries
-from sidecar.library.changes import Stamp
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
-from sidecar.runs.batch import EXCLUDED, GONE, Asked, Batch, Failed, Prompt
+from sidecar.runs.batch import EXCLUDED, GONE, Asked, Batch, Failed
 from sidecar.runs.budget import Allowance
 from sidecar.runs.knowledge import Knowledge
+from sidecar.runs.plan import Plan
 from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
-from sidecar.runs.selection import Selection
+from sidecar.runs.stamps import rfc3339
 from sidecar.runs.writing import Writing
-from sidecar.settings import Settings
 from sidecar.tagging.records import Snapshot
 
 log = logging.getLogger(__name__)
 
+READ_AHEAD = 1
+"""Batches whose request is made and waits for a place. More would be fixed too early: an exclusion that is
+added meanwhile, or tags that a person sets, would come too late for them.
+"""
 LOCKED_BATCHES = 2
 """So many batches in a row that found the database locked for their whole patience end the run."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """All that a run is made of, fixed when it starts."""
-
-    run_id: str
-    row: int
-    selection: Selection
-    max_parallel: int
-    mode: Mode
-    dry_run: bool
-    prompt: Prompt
-    settings: Settings
-    started_at: str
-
-    @property
-    def limits(self) -> Limits:
-        """The settings that bound retries."""
-        settings = self.settings
-        return Limits(
-            settings.max_attempts,
-            settings.backoff_base_seconds,
-            settings.backoff_max_seconds,
-            settings.outage_max_seconds,
-        )
-
-    def stamp(self, now: datetime) -> Stamp:
-        """Who writes, at that moment."""
-        return Stamp(
-            self.run_id,
-            self.row,
-            self.settings.model,
-            self.mode,
-            __version__,
-            rfc3339(now),
-            f"{now:%Y-%m-%d %H:%M:%S}",
-        )
 
 
 class Run:
@@ -127,9 +89,11 @@ class Run:
         self._asking: trio.CancelScope | None = None
         self._asking_batches = 0
         self._batch_asked = trio.Event()
-        # One batch more than may be asked for is read ahead; as many again may wait for the writer.
-        self._asking_places = trio.Semaphore(plan.max_parallel + 1)
-        self._open_places = trio.Semaphore(2 * plan.max_parallel + 1)
+        # Under a budget a batch begins when it can be asked for: what the others have spent is known then.
+        ahead = 0 if allowance.is_bounded else READ_AHEAD
+        self._asking_places = trio.Semaphore(plan.max_parallel + ahead)
+        # As many as may be asked for at once may wait for the writer.
+        self._open_places = trio.Semaphore(2 * plan.max_parallel + ahead)
 
     async def work(self) -> None:
         """Tags everything, or ends early; `summary` says which. Cancel it to cancel the run."""
@@ -309,18 +273,6 @@ def _read(
     gone = {*allowed} - {snapshot.file.id for snapshot in files}
     excluded = {*ids} - {*allowed}
     return files, dict.fromkeys(gone, GONE) | dict.fromkeys(excluded, EXCLUDED)
-
-
-def completion(summary: RunSummary) -> Completion:
-    """The run's last notification."""
-    shared = {name: getattr(summary, name) for name in Completion.__struct_fields__ if name != "success"}
-    done = summary.status is RunStatus.COMPLETED
-    return Completion(success=done and (summary.processed_files > 0 or summary.failed_files == 0), **shared)
-
-
-def rfc3339(when: datetime) -> str:
-    """A moment in UTC as RFC 3339, to the second."""
-    return when.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def _failed(sentence: str) -> End:

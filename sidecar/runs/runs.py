@@ -6,7 +6,6 @@ which `tagging-complete` is the last, then the answer to the `cancel` that cause
 """
 
 import logging
-import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,10 +30,9 @@ from sidecar.contract import (
 )
 from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries, run_rows
-from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
-from sidecar.library.own_tables import create_tables, has_own_tables
+from sidecar.library.own_tables import create_tables
 from sidecar.library.run_rows import NewRun
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
@@ -43,8 +41,12 @@ from sidecar.runs.batch import prompt_for
 from sidecar.runs.budget import Allowance
 from sidecar.runs.choice import chosen
 from sidecar.runs.knowledge import Knowledge, Tables
-from sidecar.runs.run import Plan, Run, completion, rfc3339
+from sidecar.runs.plan import Plan
+from sidecar.runs.progress import completion
+from sidecar.runs.run import Run
+from sidecar.runs.run_lock import run_active, take_run_lock
 from sidecar.runs.selection import Selection
+from sidecar.runs.stamps import rfc3339
 from sidecar.settings import Settings
 from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_tokens
 
@@ -52,8 +54,6 @@ log = logging.getLogger(__name__)
 
 LAST_WRITE_PATIENCE_SECONDS = 0.5
 """For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
-HOLDER_PATIENCE_SECONDS = 1.0
-PROBES = 3
 
 
 class ActiveRun:
@@ -105,7 +105,7 @@ class Runs:
                 raise RpcError(
                     Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
                 )
-            await self._take_lock()
+            self._lock = await take_run_lock(self._library)
             try:
                 self._active = active = ActiveRun(await self._booked(params, settings, selection))
             except BaseException:
@@ -179,7 +179,7 @@ class Runs:
         """
         async with self._starting:
             self._refuse_second()
-            await self._take_lock()
+            self._lock = await take_run_lock(self._library)
             self._in_change = run_id
         try:
             yield
@@ -227,23 +227,7 @@ class Runs:
     def _refuse_second(self) -> None:
         under_way = self.active_run_id or self._in_change
         if under_way is not None:
-            raise _run_active(under_way)
-
-    async def _take_lock(self) -> None:
-        """The run lock. Raises RpcError -32001 with the holder's run, LibraryError."""
-        assert self._library.path is not None
-        lock = RunLock(self._library.path)
-        for _ in range(PROBES):
-            if lock.take():
-                self._lock = lock
-                return
-            await trio.sleep(0.01)  # another process may hold it for an instant, to see whether a run is alive
-        holder = None
-        with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
-            # Between the holder's lock and its first transaction; only the database can tell.
-            while (holder := await self._library.read(_running_run)) is None:  # noqa: ASYNC110
-                await trio.sleep(0.02)
-        raise _run_active(holder)
+            raise run_active(under_way)
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -302,15 +286,3 @@ def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | No
     create_tables(connection)
     run_rows.keep_vocabulary(connection, vocabulary)
     return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
-
-
-def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
-    return run_rows.running_run(connection) if has_own_tables(connection) else None
-
-
-def _run_active(run_id: str | None) -> RpcError:
-    return RpcError(
-        Code.RUN_ACTIVE,
-        "Tagging is already under way for this library. Wait for its end or cancel it first.",
-        {"run_id": run_id},
-    )

@@ -17,7 +17,7 @@ from sidecar.library import exclusions, mapping_rows, queries
 from sidecar.library.own_tables import create_tables, has_own_tables
 from sidecar.library.writer import Transaction
 from sidecar.rpc.methods.app import Answer, App
-from sidecar.runs.run import rfc3339
+from sidecar.runs.stamps import rfc3339
 from sidecar.tagging.mappings import REMOVE
 from sidecar.tagging.vocabulary import normalise, tag_type
 

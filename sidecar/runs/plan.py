@@ -1,0 +1,42 @@
+"""All that a run is made of, fixed when it starts."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from sidecar.contract import Mode
+from sidecar.gemini.policy import Limits
+from sidecar.library.changes import Stamp
+from sidecar.runs.batch import Prompt
+from sidecar.runs.selection import Selection
+from sidecar.runs.stamps import stamp_at
+from sidecar.settings import Settings
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """Which files, how, and with which settings: later changes of these are for later runs."""
+
+    run_id: str
+    row: int
+    selection: Selection
+    max_parallel: int
+    mode: Mode
+    dry_run: bool
+    prompt: Prompt
+    settings: Settings
+    started_at: str
+
+    @property
+    def limits(self) -> Limits:
+        """The settings that bound retries."""
+        settings = self.settings
+        return Limits(
+            settings.max_attempts,
+            settings.backoff_base_seconds,
+            settings.backoff_max_seconds,
+            settings.outage_max_seconds,
+        )
+
+    def stamp(self, now: datetime) -> Stamp:
+        """Who writes, at that moment."""
+        return stamp_at(now, self.run_id, self.row, self.settings.model, self.mode)
