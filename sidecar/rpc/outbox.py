@@ -3,6 +3,7 @@
 `Waiting` decides, without I/O, what waits and what is dropped (contract 1); `Outbox` writes it.
 """
 
+import threading
 from collections import OrderedDict, deque
 from typing import Final
 
@@ -13,6 +14,10 @@ MAX_WAITING_PROGRESS: Final = 64
 MAX_WAITING_BATCHES: Final = 512
 MAX_WAITING_BATCH_BYTES: Final = 1024 * 1024
 """A report may hold 500 failures, so that a count alone would not bound the memory."""
+MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Some 70,000 short answers. While more wait, no more requests should be read."""
+LINE_COST_BYTES: Final = 200
+"""What a waiting line takes beside its text."""
 
 
 class Waiting:
@@ -30,6 +35,7 @@ class Waiting:
         self._progress_of_run: dict[str, deque[int]] = {}
         self._batches: deque[int] = deque()
         self._batch_bytes = 0
+        self.waiting_bytes = 0
         self.coalesced_progress = 0
         self.dropped_batches = 0
 
@@ -38,6 +44,7 @@ class Waiting:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._lines[ticket] = line
+        self.waiting_bytes += len(line) + LINE_COST_BYTES
         return ticket
 
     def put_progress(self, run_id: str, line: bytes) -> None:
@@ -57,7 +64,7 @@ class Waiting:
         while len(self._batches) > 1 and (
             len(self._batches) > MAX_WAITING_BATCHES or self._batch_bytes > MAX_WAITING_BATCH_BYTES
         ):
-            self._batch_bytes -= len(self._lines.pop(self._batches.popleft()))
+            self._batch_bytes -= len(self._pop(self._batches.popleft()))
             self.dropped_batches += 1
 
     def take(self) -> bytes:
@@ -73,7 +80,8 @@ class Waiting:
         return self._lines[next(iter(self._lines))]
 
     def _pop_first(self) -> bytes:
-        ticket, line = self._lines.popitem(last=False)
+        ticket = next(iter(self._lines))
+        line = self._pop(ticket)
         if self._batches and self._batches[0] == ticket:
             self._batches.popleft()
             self._batch_bytes -= len(line)
@@ -84,8 +92,14 @@ class Waiting:
                 del self._progress_of_run[run_id]
         return line
 
+    def _pop(self, ticket: int) -> bytes:
+        line = self._lines.pop(ticket)
+        self.waiting_bytes -= len(line) + LINE_COST_BYTES
+        return line
+
     def _drop_progress(self, ticket: int) -> None:
-        del self._lines[ticket], self._run_of_progress[ticket]
+        self._pop(ticket)
+        del self._run_of_progress[ticket]
         self.coalesced_progress += 1
 
 
@@ -93,12 +107,15 @@ class Outbox:
     """The one way to stdout. Any thread may call; nothing but `flush` waits for the reader.
 
     Lines come complete, with their `\\n`; an empty one is ignored. They leave in the order they came.
-    Once the shell has closed its end, everything is discarded silently.
+    Once the shell has closed its end, everything is discarded silently. `room` is set unless too much
+    waits; it is for those whose requests would be answered next.
     """
 
     def __init__(self, fd: int) -> None:
+        self.room = threading.Event()
+        self.room.set()
         self._waiting = Waiting()
-        self._pump = Pump(fd, self._waiting.take, "outbox")
+        self._pump = Pump(fd, self._take, "outbox")
 
     @property
     def dropped_batches(self) -> int:
@@ -132,3 +149,11 @@ class Outbox:
 
     def _keep(self, line: bytes) -> None:
         self._waiting.put(line)
+        if self._waiting.waiting_bytes > MAX_WAITING_BYTES:
+            self.room.clear()
+
+    def _take(self) -> bytes:
+        data = self._waiting.take()
+        if self._waiting.waiting_bytes <= MAX_WAITING_BYTES // 2:
+            self.room.set()
+        return data

@@ -1,14 +1,16 @@
 """Reads calls, runs each in a task of its own, answers; and the order in which the process ends.
 
-The reading task waits for no call and no reader of stdout. Calls begin in the order of their lines, so
-that a `cancel` sent behind an `auto_tag_files` finds its run. The one boundary where an exception
-becomes a line of the protocol is `_answered`.
+The reading task waits for no call and no reader of stdout; where too many calls are open, or too many
+answers wait, no more lines are read. Calls begin in the order of their lines, so that a `cancel` sent
+behind an `auto_tag_files` finds its run. The one boundary where an exception becomes a line of the
+protocol is `_answered`.
 """
 
 import logging
 import math
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 END_SECONDS = 1.1
 """For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
+MOST_OPEN_CALLS = 10_000
+"""Lines under way; while there are more, no others are read."""
 CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
 
@@ -77,6 +81,8 @@ class Server:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._open_calls = 0
+        self._room = threading.Event()
+        self._room.set()
         self.calls_done = trio.Event()
         self.calls_done.set()
 
@@ -101,7 +107,7 @@ class Server:
                 send.send_nowait(line)
 
         async def feed() -> None:
-            await stdio.read_lines(fd, deliver)
+            await stdio.read_lines(fd, deliver, (self._room, self._outbox.room))
             send.send_nowait(None)
 
         async with trio.open_nursery() as nursery:
@@ -159,6 +165,10 @@ class Server:
 
     def _count(self, change: int) -> None:
         self._open_calls += change
+        if self._open_calls > MOST_OPEN_CALLS:
+            self._room.clear()
+        elif not self._room.is_set():
+            self._room.set()
         if self._open_calls == 0:
             self.calls_done.set()
         elif self.calls_done.is_set():

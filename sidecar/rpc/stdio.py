@@ -20,6 +20,8 @@ from sidecar.rpc.lines import Line, LineSplitter
 
 CHUNK_BYTES: Final = 64 * 1024
 """One read or write: what a pipe holds on Linux."""
+HANG_UP_SECONDS: Final = 0.25
+"""While the gates are closed: how often is looked whether the sender is still there."""
 
 Ts = TypeVarTuple("Ts")
 
@@ -86,14 +88,17 @@ def _set_binary(*fds: int) -> None:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def read_lines(fd: int, deliver: Callable[[list[Line]], None]) -> None:
+async def read_lines(
+    fd: int, deliver: Callable[[list[Line]], None], gates: Sequence[threading.Event] = ()
+) -> None:
     """Reads lines until the end of input (or an error, which is the same); returns then.
 
     Calls `deliver` in the trio thread with all lines of one read, never with none. The reading thread
-    waits for nothing but the input and the event loop. Cancelled, it is abandoned where it stands:
+    waits for nothing but the input, the event loop and the `gates`: it reads on when all are open, so that
+    a sender who takes no answers is held up by its own pipe. Cancelled, it is abandoned where it stands:
     `deliver` is not called any more, but what it reads until the process ends is lost.
     """
-    reader = _Reader(deliver)
+    reader = _Reader(deliver, gates)
     try:
         # A limiter of its own: it holds its token for ever, and the others are for work.
         await trio.to_thread.run_sync(reader.run, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
@@ -104,15 +109,24 @@ async def read_lines(fd: int, deliver: Callable[[list[Line]], None]) -> None:
 class _Reader:
     """What the reading thread does. `abandoned` is set and looked at in the trio thread only."""
 
-    def __init__(self, deliver: Callable[[list[Line]], None]) -> None:
+    def __init__(self, deliver: Callable[[list[Line]], None], gates: Sequence[threading.Event]) -> None:
         self.abandoned = False
         self._deliver = deliver
+        self._gates = gates
 
     def run(self, fd: int) -> None:
         splitter = LineSplitter()
-        while chunk := _read(fd):
+        while self._may_read(fd) and (chunk := _read(fd)):
             self._hand_over(splitter.feed(chunk))
         self._hand_over(splitter.end())
+
+    def _may_read(self, fd: int) -> bool:
+        """Waits for the gates; False when the sender has gone meanwhile."""
+        for gate in self._gates:
+            while not gate.wait(HANG_UP_SECONDS):
+                if _has_hung_up(fd):
+                    return False
+        return True
 
     def _hand_over(self, lines: list[Line]) -> None:
         if not lines:
@@ -136,6 +150,18 @@ def _read(fd: int) -> bytes:
                 return b""
         except OSError:
             return b""
+
+
+def _has_hung_up(fd: int) -> bool:
+    """Whether nobody can write to the pipe any more, though it may hold bytes that were not read.
+
+    Windows cannot tell before they are; there the death of the shell ends the process (`parent`).
+    """
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(fd, 0)  # hang-ups and errors are told without being asked for
+    return bool(poll.poll(0))
 
 
 def _wait(readable: Sequence[int] = (), writable: Sequence[int] = ()) -> bool:
