@@ -1,10 +1,7 @@
 """A shell that sends and sends and takes no answers is held up by its own pipe: bounded memory, nothing lost."""
 
 import json
-import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +9,7 @@ import psutil
 import trio
 
 from sidecar.demo import standin
-from sidecar.demo.standin import StandIn
 from tests import harness
-from tests.harness import Library
 
 REQUESTS: Final = 150_000
 """More than twice as many as the answers that may wait."""
@@ -53,25 +48,6 @@ class Flood:
         assert self.sent < REQUESTS, "everything was read"
 
 
-@asynccontextmanager
-async def unread(library: Library, gemini: StandIn | None = None) -> AsyncIterator[trio.Process]:
-    """The program, of whose stdout nobody has read yet; killed at the end if it lives."""
-    process = await trio.lowlevel.open_process(
-        [*harness.command(), "--database", str(library)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=harness.environment(gemini),
-    )
-    try:
-        yield process
-    finally:
-        with trio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
 async def read_all(process: trio.Process) -> list[Any]:
     """Every message up to the end of the output."""
     assert process.stdout is not None
@@ -105,7 +81,7 @@ def check_answers(messages: list[Any]) -> None:
 
 
 async def test_a_flood_is_held_up_and_answered_in_the_end(tmp_path: Path) -> None:
-    async with unread(harness.library(tmp_path, 3)) as process, trio.open_nursery() as nursery:
+    async with harness.unread(harness.library(tmp_path, 3)) as process, trio.open_nursery() as nursery:
         usage = psutil.Process(process.pid)
         before = usage.memory_info().rss
         flood = Flood(process)
@@ -117,7 +93,7 @@ async def test_a_flood_is_held_up_and_answered_in_the_end(tmp_path: Path) -> Non
 
 async def test_a_run_goes_on_to_its_end_while_a_flood_is_held_up(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
-    async with standin.running(latency_seconds=0.1) as gemini, unread(library, gemini) as process:
+    async with standin.running(latency_seconds=0.1) as gemini, harness.unread(library, gemini) as process:
         assert process.stdin is not None
         await process.stdin.send_all(RUN)
         flood = Flood(process)
@@ -133,7 +109,7 @@ async def test_a_run_goes_on_to_its_end_while_a_flood_is_held_up(tmp_path: Path)
 
 
 async def test_who_hangs_up_while_held_up_ends_the_process(tmp_path: Path) -> None:
-    async with unread(harness.library(tmp_path, 3)) as process:
+    async with harness.unread(harness.library(tmp_path, 3)) as process:
         flood = Flood(process)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood.run)

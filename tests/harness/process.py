@@ -95,3 +95,25 @@ async def start(
     if failure is not None:
         raise failure
     check_invariants(library, library.clients if library else [subject])
+
+
+@asynccontextmanager
+async def unread(library: Library, gemini: StandIn | None = None, *arguments: str) -> AsyncIterator[trio.Process]:
+    """The program, whose pipes nobody reads yet; killed at the end if it lives."""
+    process = await trio.lowlevel.open_process(
+        [*command(), "--database", str(library), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(gemini),
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            for member in family(process.pid) if process.returncode is None else []:
+                member.kill()
+            await process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            await pipe.aclose()

@@ -5,10 +5,8 @@ the process ends in time, and its memory stays within 10 MB of that under a shel
 that pauses finds all that the contract keeps for it: the answers, the last progress, the completion.
 """
 
-import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -18,7 +16,6 @@ import trio
 from msgspec import Struct
 
 from sidecar.demo import standin
-from sidecar.demo.standin import StandIn
 from tests import harness
 from tests.harness import Library
 from tests.trust.row import Case, Counts, Figure, Row, attempt, each
@@ -86,7 +83,7 @@ def _cases(folder: Path, files: int, peaks: dict[str, float]) -> list[Case]:
 async def _case(shell: Shell, folder: Path, files: int, peaks: dict[str, float]) -> None:
     folder.mkdir()
     library = harness.library(folder, files)
-    async with standin.running() as gemini, _process(library, gemini) as process:
+    async with standin.running() as gemini, harness.unread(library, gemini, "--log-level", "debug") as process:
         gemini.keep_journal = False
         usage, peak = psutil.Process(process.pid), 0
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
@@ -127,28 +124,6 @@ async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
         assert subject.events("tagging-progress")[-1]["processed_files"] == files
         assert len(await subject.result("list_runs")) == 1
     peaks[PAUSES] = peak / 1e6
-
-
-@asynccontextmanager
-async def _process(library: Library, gemini: StandIn) -> AsyncIterator[trio.Process]:
-    """The program, whose pipes nobody reads yet; killed at the end if it lives."""
-    process = await trio.lowlevel.open_process(
-        [*harness.command(), "--database", str(library), "--log-level", "debug"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=harness.environment(gemini),
-    )
-    try:
-        yield process
-    finally:
-        with trio.CancelScope(shield=True):
-            for member in harness.family(process.pid) if process.returncode is None else []:
-                member.kill()
-            await process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            assert pipe is not None
-            await pipe.aclose()
 
 
 async def _treat(habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool]) -> None:
