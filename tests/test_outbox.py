@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.rpc.outbox import (
+    LINE_COST_BYTES,
     MAX_WAITING_BATCH_BYTES,
     MAX_WAITING_BATCHES,
+    MAX_WAITING_BYTES,
     MAX_WAITING_PROGRESS,
     Outbox,
     Waiting,
@@ -87,6 +89,19 @@ def test_lines_leave_in_the_order_they_came() -> None:
     waiting.put(b"c\n")
     assert waiting.take() == b"a\np\nb\nc\n"
     assert waiting.take() == b""
+
+
+def test_what_waits_is_weighed_and_what_leaves_or_is_dropped_weighs_nothing() -> None:
+    waiting = Waiting()
+    waiting.put(b"ab\n")
+    assert waiting.waiting_bytes == 3 + LINE_COST_BYTES
+    for number in range(MAX_WAITING_PROGRESS + 5):
+        waiting.put_progress("r", b"p%d\n" % number)
+    for _ in range(MAX_WAITING_BATCHES + 5):
+        waiting.put_batch(b"b\n")
+    left = len(drain(waiting))
+    assert left < MAX_WAITING_PROGRESS + MAX_WAITING_BATCHES
+    assert waiting.waiting_bytes == 0
 
 
 def test_up_to_64_waiting_progress_none_is_coalesced() -> None:
@@ -273,3 +288,30 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: Pipe) -> Non
     outbox = Outbox(pipe.writer)
     stalled = stall(outbox)
     assert Shell(pipe.reader).lines(outbox, pipe) == [stalled]
+
+
+def test_there_is_room_until_too_many_bytes_wait_and_again_when_half_of_them_have_left(pipe: Pipe) -> None:
+    outbox = Outbox(pipe.writer)
+    line = b"x" * (1024 * 1024 - LINE_COST_BYTES - 1) + b"\n"
+    stalled = stall(outbox)
+    for _ in range(MAX_WAITING_BYTES // (1024 * 1024)):
+        outbox.answer(line)
+    assert outbox.room.is_set()
+    outbox.answer(line)
+    assert not outbox.room.is_set()
+    got = os.read(pipe.reader, len(stalled))
+    assert not outbox.room.is_set()
+    while len(got) < len(stalled) + 9 * len(line):
+        got += os.read(pipe.reader, 1 << 20)
+    assert outbox.room.wait(SOON)
+    shell = Shell(pipe.reader)
+    assert len(shell.lines(outbox, pipe)) > 0
+
+
+def test_a_shell_that_hangs_up_leaves_room(pipe: Pipe) -> None:
+    outbox = Outbox(pipe.writer)
+    stall(outbox)
+    while outbox.room.is_set():
+        outbox.answer(b"x" * (1 << 20) + b"\n")
+    os.close(pipe.reader)
+    assert outbox.room.wait(SOON)

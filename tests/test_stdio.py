@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -287,6 +288,30 @@ async def test_what_deliver_raises_ends_the_reading(pipe: Pipe) -> None:
     with pytest.raises(LookupError), trio.fail_after(SOON):
         await read_lines(pipe.reader, deliver)
     os.close(pipe.writer)
+
+
+async def test_nothing_is_read_before_all_gates_are_open(pipe: Pipe) -> None:
+    gates = threading.Event(), threading.Event()
+    arrived = trio.Event()
+    os.write(pipe.writer, b"a\n")
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_lines, pipe.reader, lambda _: arrived.set(), gates)
+            gates[0].set()
+            with trio.move_on_after(0.1) as waited:
+                await arrived.wait()
+            assert waited.cancelled_caught
+            gates[1].set()
+            await arrived.wait()
+            os.close(pipe.writer)
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows cannot tell before all is read")
+async def test_who_hangs_up_at_a_closed_gate_has_ended_whatever_was_not_read(pipe: Pipe) -> None:
+    os.write(pipe.writer, b"never read\n")
+    os.close(pipe.writer)
+    with trio.fail_after(SOON):
+        await read_lines(pipe.reader, lambda _: pytest.fail("was read"), [threading.Event()])
 
 
 def test_a_thread_parked_in_read_does_not_keep_the_process_alive() -> None:
