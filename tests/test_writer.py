@@ -3,7 +3,6 @@
 import itertools
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -15,6 +14,8 @@ import trio.testing
 
 from sidecar.demo.library import create_library
 from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.own_tables import create_tables
+from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.writer import Transaction, Writer
 
 PATIENCE_SECONDS = 20.0
@@ -27,9 +28,37 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
+class Clock:
+    """Time for a writer's thread: it passes while the thread waits, and where a job says so."""
+
+    def __init__(self, meanwhile: Callable[[threading.Event], object] = lambda _: None) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        self._meanwhile = meanwhile
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, gone: threading.Event, seconds: float) -> None:
+        """Nothing waits in truth; what happens meanwhile, but for waits of no time at all, does."""
+        self.waits.append(seconds)
+        self.now += seconds
+        if seconds:
+            self._meanwhile(gone)
+
+    def passes(self, seconds: float) -> Callable[[Transaction], None]:
+        """A job that takes so long."""
+
+        def job(_transaction: Transaction) -> None:
+            self.now += seconds
+
+        return job
+
+
 @asynccontextmanager
-async def writing(path: Path) -> AsyncIterator[Writer]:
-    writer = Writer(path, itertools.count(1))
+async def writing(path: Path, clock: Clock | None = None) -> AsyncIterator[Writer]:
+    timing = () if clock is None else (clock.monotonic, clock.wait)
+    writer = Writer(path, itertools.count(1), *timing)
     with trio.fail_after(PATIENCE_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
@@ -105,6 +134,16 @@ async def test_an_error_of_sqlite_is_a_library_error(path: Path) -> None:
         assert await writer.write(Job(1, 3)) == 3
 
 
+async def test_a_job_finds_the_procedures_in_its_connection(path: Path) -> None:
+    def job(transaction: Transaction) -> list[tuple[str]]:
+        create_tables(transaction.connection)
+        write_rows(transaction.connection, Rows(run=1, proposals='{"3": "it"}'))
+        return transaction.connection.execute("SELECT proposal FROM auto_tag_proposals").fetchall()
+
+    async with writing(path) as writer:
+        assert await writer.write(job) == [("it",)]
+
+
 async def test_what_is_prepared_is_prepared_before_the_lock_is_taken(path: Path) -> None:
     async with writing(path) as writer:
 
@@ -177,31 +216,6 @@ async def test_a_task_that_leaves_while_its_transaction_begins_leaves_no_transac
     assert ratings(path)[0] != 77
 
 
-async def test_waiting_for_another_programs_lock_can_be_cancelled(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        async with writing(path) as writer:
-            await writer.write(Job(1, 1))
-            other.execute("BEGIN IMMEDIATE")
-            began = time.monotonic()
-            with trio.move_on_after(0.05) as scope:
-                await writer.write(Job(1, 5))
-            assert scope.cancelled_caught
-            assert time.monotonic() - began < 5
-            other.execute("ROLLBACK")
-            await writer.write(Job(2, 2))
-    assert ratings(path)[:2] == [1, 2]
-
-
-async def test_a_lock_that_outlasts_the_patience_is_an_error(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        async with writing(path) as writer:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(LibraryError) as caught:
-                await writer.write(Job(1, 5), 0.05)
-            assert caught.value.fault is Fault.LOCKED
-            other.execute("ROLLBACK")
-
-
 async def test_the_generation_rises_only_when_another_program_has_written(path: Path) -> None:
     def generation(transaction: Transaction) -> int:
         return transaction.generation
@@ -263,54 +277,85 @@ async def test_a_missing_file_is_told_and_a_later_one_is_used(path: Path) -> Non
 # --- the lock, its rest and the log ---------------------------------------------------------------
 
 
-async def test_between_two_jobs_the_lock_is_free_for_half_the_time_that_it_was_held_not_longer(
-    path: Path,
+@pytest.mark.parametrize(
+    ("held", "idle", "rest"),
+    [(0.06, 0.0, 0.03), (0.06, 0.01, 0.02), (0.06, 1.0, 0.0), (10.0, 0.0, 1.0)],
+)
+async def test_a_job_waits_until_the_lock_was_free_for_half_the_time_that_it_was_held_at_most_a_second(
+    path: Path, held: float, idle: float, rest: float
 ) -> None:
-    """The shortest of several rests: what this machine does beside can only make one longer."""
-    held_seconds = 0.06
-    begins: list[float] = []
-    ends: list[float] = []
-
-    def hold(_transaction: Transaction) -> None:
-        begins.append(time.monotonic())
-        threading.Event().wait(held_seconds)
-        ends.append(time.monotonic())
-
-    async with writing(path) as writer:
-        for _ in range(8):
-            await writer.write(hold)
-    rests = [begin - end for end, begin in zip(ends, begins[1:], strict=False)]
-    assert held_seconds / 2 <= min(rests) < held_seconds
+    clock = Clock()
+    async with writing(path, clock) as writer:
+        await writer.write(clock.passes(held))
+        clock.now += idle
+        await writer.write(Job(1, 5))
+    assert clock.waits == [0.0, pytest.approx(rest)]
 
 
-async def test_a_job_that_comes_after_the_rest_does_not_wait(path: Path) -> None:
-    async with writing(path) as writer:
-        await writer.write(Job(1, 1))
-        waits = []
-        for _ in range(5):
-            await trio.sleep(0.05)
-            began = time.monotonic()
-            await writer.write(Job(1, 1))
-            waits.append(time.monotonic() - began)
-    assert min(waits) < 0.5
+def foreign(path: Path) -> "closing[sqlite3.Connection]":
+    """Another program, as far as SQLite can tell."""
+    return closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0))
 
 
-async def test_a_foreign_lock_is_waited_for_and_its_end_is_found_soon(path: Path) -> None:
-    """The shortest of three waits; each lock is held longer than the growing steps between tries add up to."""
-    waits: list[float] = []
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        async with writing(path) as writer:
-            await writer.write(Job(1, 1))
-            for rating in (2, 3, 4):
-                other.execute("BEGIN IMMEDIATE")
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(writer.write, Job(1, rating))
-                    await trio.sleep(0.4)
-                    other.execute("COMMIT")
-                    released = time.monotonic()
-                waits.append(time.monotonic() - released)
-    assert ratings(path)[0] == 4
-    assert min(waits) < 0.5
+async def test_a_foreign_lock_is_tried_in_the_steps_of_sqlites_own_busy_handler(path: Path) -> None:
+    milliseconds = [1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100, 100, 100]
+
+    def release_after_the_last(_gone: threading.Event) -> None:
+        if len(clock.waits) == 1 + len(milliseconds):
+            other.execute("COMMIT")
+
+    clock = Clock(release_after_the_last)
+    with foreign(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(path, clock) as writer:
+            assert await writer.write(Job(1, 5)) == 5
+    assert clock.waits == [0.0, *(step / 1000 for step in milliseconds)]
+
+
+@pytest.mark.parametrize(("patience", "waits"), [(0.0, []), (0.001, [0.001]), (0.0011, [0.001, 0.002])])
+async def test_a_lock_that_outlasts_the_patience_is_an_error(
+    path: Path, patience: float, waits: list[float]
+) -> None:
+    clock = Clock()
+    with foreign(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(path, clock) as writer:
+            with pytest.raises(LibraryError) as caught:
+                await writer.write(Job(1, 5), patience)
+            assert caught.value.fault is Fault.LOCKED
+            assert clock.waits == [0.0, *waits]
+            other.execute("ROLLBACK")
+            assert await writer.write(Job(1, 5)) == 5
+
+
+async def test_a_writer_is_as_patient_as_the_shell_thirty_seconds(path: Path) -> None:
+    clock = Clock()
+    with foreign(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(path, clock) as writer:
+            with pytest.raises(LibraryError):
+                await writer.write(Job(1, 5))
+    assert 30 <= clock.now < 30.1
+
+
+async def test_waiting_for_another_programs_lock_can_be_cancelled(path: Path) -> None:
+    waiting = threading.Event()
+
+    def until_gone(gone: threading.Event) -> None:
+        waiting.set()
+        assert gone.wait(PATIENCE_SECONDS)
+
+    job = Job(1, 77)
+    with foreign(path) as other:
+        async with writing(path, Clock(until_gone)) as writer:
+            other.execute("BEGIN IMMEDIATE")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.write, job)
+                assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
+                nursery.cancel_scope.cancel()
+            other.execute("ROLLBACK")
+            await writer.write(Job(2, 2))
+    assert not job.begun.is_set()
 
 
 async def test_only_a_foreign_lock_is_waited_for_other_troubles_are_told_at_once(path: Path) -> None:
@@ -321,53 +366,172 @@ async def test_only_a_foreign_lock_is_waited_for_other_troubles_are_told_at_once
         assert caught.value.fault is Fault.READ_ONLY
 
 
-async def test_a_job_whose_commit_is_refused_has_changed_nothing(path: Path) -> None:
+# --- the second, careful try -------------------------------------------------------------------------
+
+
+class Refused:
+    """Sets a file's rating, then does what the database refuses, on the first try only unless `always`."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None, *, always: bool = False) -> None:
+        self._before = before
+        self._always = always
+        self.tries: list[tuple[bool, int, int | None]] = []
+        """(careful, generation, the rating that was found) of each."""
+
+    def __call__(self, transaction: Transaction) -> str:
+        connection = transaction.connection
+        found = connection.execute("SELECT rating FROM audio_files WHERE id = 1").fetchone()[0]
+        self.tries.append((transaction.careful, transaction.generation, found))
+        connection.execute("UPDATE audio_files SET rating = 77 WHERE id = 1")
+        if self._always or not transaction.careful:
+            self._before()
+            connection.execute("INSERT INTO audio_files (file_path) SELECT file_path FROM audio_files")
+        return "in the second try"
+
+
+async def test_what_the_database_refuses_is_rolled_back_and_runs_again_told_to_be_careful(path: Path) -> None:
+    job = Refused()
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        assert await writer.write(job) == "in the second try"
+        assert ratings(path)[0] == 77
+    [(first, generation, found), second] = job.tries
+    assert not first and found == 5
+    assert second == (True, generation, 5)
+
+
+async def test_what_is_refused_twice_has_changed_nothing_and_is_told(path: Path) -> None:
+    job = Refused(always=True)
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        with pytest.raises(LibraryError) as caught:
+            await writer.write(job)
+        assert caught.value.fault is Fault.REFUSED
+        assert ratings(path)[0] == 5
+        assert await writer.write(Job(1, 4)) == 4
+    assert [careful for careful, *_ in job.tries] == [False, True]
+
+
+async def test_the_error_of_the_second_try_arrives_not_that_of_the_first(path: Path) -> None:
+    job = Refused()
+
+    def fails_otherwise(transaction: Transaction) -> None:
+        job(transaction)
+        raise KeyError("second")
+
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        with pytest.raises(KeyError, match="second"):
+            await writer.write(fails_otherwise)
+    assert len(job.tries) == 2
+    assert ratings(path)[0] == 5
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), sqlite3.OperationalError("odd"), sqlite3.DataError("odd")])
+async def test_other_errors_get_no_second_try(path: Path, error: Exception) -> None:
+    tries = []
+
+    def job(transaction: Transaction) -> None:
+        tries.append(transaction.careful)
+        raise error
+
+    async with writing(path) as writer:
+        with pytest.raises((KeyError, LibraryError)):
+            await writer.write(job)
+    assert tries == [False]
+
+
+async def test_a_commit_that_is_refused_has_changed_nothing_and_gets_a_second_try(path: Path) -> None:
+    found: list[list[int | None]] = []
+
     def orphan(transaction: Transaction) -> None:
+        found.append(ratings(path))
         transaction.connection.execute("PRAGMA defer_foreign_keys=ON")
-        transaction.connection.execute("UPDATE audio_files SET rating = 7")
-        transaction.connection.execute(
-            "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (999, 'keyword', 'x')"
-        )
+        transaction.connection.execute("UPDATE audio_files SET rating = 7 WHERE id = 1")
+        if not transaction.careful:
+            transaction.connection.execute(
+                "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (999, 'keyword', 'x')"
+            )
 
     before = ratings(path)
     async with writing(path) as writer:
-        with pytest.raises(LibraryError):
-            await writer.write(orphan)
-        assert ratings(path) == before
-        assert await writer.write(Job(1, 4)) == 4
+        await writer.write(orphan)
+    assert found == [before, before]
+    assert ratings(path) == [7, *before[1:]]
 
 
-def rows(count: int, kilobytes: int = 1) -> Callable[[Transaction], object]:
-    """A job that adds rows of that size to a table of its own."""
+@asynccontextmanager
+async def at_the_second_begin(writer: Writer, act: Callable[[], object]) -> AsyncIterator[Refused]:
+    """A job that is refused; `act` happens just before its second transaction takes the lock."""
 
-    def job(transaction: Transaction) -> None:
-        transaction.connection.execute("CREATE TABLE IF NOT EXISTS scratch (content BLOB)")
-        transaction.connection.executemany(
-            "INSERT INTO scratch VALUES (zeroblob(?))", [(kilobytes * 1024,)] * count
-        )
+    def watch(connection: sqlite3.Connection) -> None:
+        def on_statement(statement: str) -> None:
+            if statement.startswith("BEGIN"):
+                connection.set_trace_callback(None)
+                act()
 
-    return job
+        connection.set_trace_callback(on_statement)
+
+    connections: list[sqlite3.Connection] = []
+    await writer.write(lambda transaction: connections.append(transaction.connection))
+    yield Refused(lambda: watch(connections[0]))
 
 
-async def test_the_log_is_moved_into_the_database_after_some_thousand_rows_not_after_every_job(
-    path: Path,
-) -> None:
-    async def settled() -> int:
-        """The size of the database itself once the thread has dealt with everything so far."""
-        await writer.write(lambda _: None)
-        return path.stat().st_size
+async def test_a_second_try_sees_what_another_program_wrote_after_the_first(path: Path) -> None:
+    with foreign(path) as other:
+        async with (
+            writing(path) as writer,
+            at_the_second_begin(
+                writer, lambda: other.execute("UPDATE audio_files SET rating = 9 WHERE id = 1")
+            ) as job,
+        ):
+            await writer.write(job)
+            [(_, first, _), (_, second, found)] = job.tries
+            assert found == 9
+            assert first < second == writer.generation
 
-    async with writing(path) as writer:
-        empty = await settled()
-        await writer.write(rows(1000))
-        assert await settled() == empty
-        await writer.write(rows(3000))
-        moved = await settled()
-        assert moved > empty + 3_000_000
-        await writer.write(rows(1000))
-        assert await settled() == moved
-        await writer.write(rows(2000))
-        assert await settled() > moved + 2_000_000
+
+async def test_a_second_try_waits_for_another_programs_lock_and_a_cancel_waits_for_it(path: Path) -> None:
+    waiting, gate = threading.Event(), threading.Event()
+
+    def wait(gone: threading.Event) -> None:
+        waiting.set()
+        assert gate.wait(PATIENCE_SECONDS)
+        assert not gone.is_set()
+        if other.in_transaction:
+            other.execute("COMMIT")
+
+    with foreign(path) as other:
+        async with (
+            writing(path, Clock(wait)) as writer,
+            at_the_second_begin(writer, lambda: other.execute("BEGIN IMMEDIATE")) as job,
+        ):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.write, job)
+                assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert nursery.child_tasks
+                gate.set()
+            assert len(job.tries) == 2
+            assert ratings(path)[0] == 77
+
+
+async def test_a_lock_that_outlasts_the_patience_of_a_second_try_is_an_error(path: Path) -> None:
+    with foreign(path) as other:
+        async with (
+            writing(path, Clock()) as writer,
+            at_the_second_begin(writer, lambda: other.execute("BEGIN IMMEDIATE")) as job,
+        ):
+            await writer.write(Job(1, 5))
+            with pytest.raises(LibraryError) as caught:
+                await writer.write(job)
+            assert caught.value.fault is Fault.LOCKED
+            assert len(job.tries) == 1
+            other.execute("ROLLBACK")
+            assert ratings(path)[0] == 5
+            assert await writer.write(Job(1, 4)) == 4
 
 
 # --- other troubles -------------------------------------------------------------------------------

@@ -1,21 +1,93 @@
-"""SQLite's log beside the library: bounded, though readers keep it from being begun anew for a while."""
+"""SQLite's log beside the library: moved into it now and then, and bounded though readers keep it long."""
 
-import itertools
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from sidecar.demo.library import create_library
-from sidecar.library.writer import Transaction, Writer
+from sidecar.library.writer import Transaction, nothing
+from tests.test_writer import writing
 
-PATIENCE_SECONDS = 60.0
 FILES = 400
 BIG_JOBS = 8
 SMALL_JOBS = 400
 MB = 1024 * 1024
+
+
+def _rows(count: int, kilobytes: int = 1) -> Callable[[Transaction], object]:
+    """A job that adds rows of that size to a table of its own."""
+
+    def job(transaction: Transaction) -> None:
+        transaction.connection.execute("CREATE TABLE IF NOT EXISTS scratch (content BLOB)")
+        transaction.connection.executemany(
+            "INSERT INTO scratch VALUES (zeroblob(?))", [(kilobytes * 1024,)] * count
+        )
+
+    return job
+
+
+async def test_the_log_is_moved_into_the_database_after_some_thousand_rows_not_after_every_job(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=3)
+    empty = path.stat().st_size
+    async with writing(path) as writer:
+
+        async def settled() -> int:
+            """The size of the database itself once the thread has dealt with everything so far."""
+            await writer.write(lambda _: None)
+            return path.stat().st_size
+
+        await writer.write(_rows(1000))
+        assert await settled() == empty
+        await writer.write(_rows(3000))
+        moved = await settled()
+        assert moved > empty + 3_000_000
+        await writer.write(_rows(1000))
+        assert await settled() == moved
+        await writer.write(_rows(2000))
+        assert await settled() > moved + 2_000_000
+
+
+WITHOUT_WAITING = ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA busy_timeout=0"]
+FOR_50_MS_AT_MOST = ["PRAGMA busy_timeout=50", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA busy_timeout=0"]
+
+
+async def test_only_for_a_long_log_are_readers_waited_for_and_only_until_it_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=3)
+    seen: list[str] = []
+
+    def watch(statement: str) -> None:
+        if statement.startswith("PRAGMA") and "data_version" not in statement:
+            seen.append(statement)
+
+    async with writing(path) as writer:
+
+        async def seen_before(job: Callable[[Transaction], object], meanwhile: Callable[[], object]) -> list[str]:
+            """What was done about the log since the last job; then `meanwhile`, then the job."""
+            found: list[str] = []
+
+            def prepare() -> None:
+                found.extend(seen)
+                seen.clear()
+                meanwhile()
+
+            await writer.write(job, prepare=prepare)
+            return found
+
+        await writer.write(lambda transaction: transaction.connection.set_trace_callback(watch))
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM audio_files").fetchone()
+            assert await seen_before(_rows(3000, kilobytes=4), nothing) == []
+            assert await seen_before(_rows(1), nothing) == WITHOUT_WAITING
+            assert await seen_before(_rows(1), lambda: reader.execute("COMMIT")) == FOR_50_MS_AT_MOST
+            assert await seen_before(_rows(1), nothing) == FOR_50_MS_AT_MOST
+            assert await seen_before(_rows(1), nothing) == []
 
 
 def _edit(transaction: Transaction, files: int, text: str) -> None:
@@ -26,25 +98,21 @@ async def test_a_log_that_readers_made_long_is_begun_anew_when_they_have_gone(tm
     path = tmp_path / "library.db"
     create_library(path, files=FILES)
     log = Path(f"{path}-wal")
-    writer = Writer(path, itertools.count(1))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(writer.run)
-        try:
-            with trio.fail_after(PATIENCE_SECONDS), closing(sqlite3.connect(path, isolation_level=None)) as reader:
-                await writer.write(partial(_edit, files=1, text="first"))
-                reader.execute("BEGIN")
-                reader.execute("SELECT count(*) FROM audio_files").fetchone()
-                for number in range(BIG_JOBS):
-                    await writer.write(partial(_edit, files=FILES, text=f"{number} " * 1000))
-                reader.execute("COMMIT")
-                long = log.stat().st_size
-                assert long > 8 * MB, "the reader was in the way"
-                for number in range(SMALL_JOBS):
-                    await writer.write(partial(_edit, files=3, text=f"small {number}"))
-                # One more was added before the log could begin anew.
-                assert log.stat().st_size < long + MB, "the log went on growing"
-        finally:
-            writer.close()
+    async with writing(path) as writer:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            await writer.write(partial(_edit, files=1, text="first"))
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM audio_files").fetchone()
+            for number in range(BIG_JOBS):
+                await writer.write(partial(_edit, files=FILES, text=f"{number} " * 1000))
+            await writer.write(lambda _: None)  # and what follows the last of them has been done
+            reader.execute("COMMIT")
+            long = log.stat().st_size
+            assert long > 8 * MB, "the reader was in the way"
+            for number in range(SMALL_JOBS):
+                await writer.write(partial(_edit, files=3, text=f"small {number}"))
+            # One more was added before the log could begin anew.
+            assert log.stat().st_size < long + MB, "the log went on growing"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT title FROM audio_files WHERE id = 1").fetchone() == ("small 399",)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -82,7 +82,13 @@ def create_procedures(connection: sqlite3.Connection, shape: Shape) -> None:
         connection.execute(f"CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
 
 
+# A trigger's RAISE(IGNORE) drops a row without an error.
+_ALL_FILES = "SELECT RAISE(ABORT, 'a file was left out') WHERE changes() != NEW.count"
 _FILE_IDS = "SELECT CAST(key AS INTEGER) FROM json_each(NEW.files)"
+# LIMIT keeps SQLite from taking such a subquery apart (flattenSubquery, rule 19). It would look through
+# the whole table for each of these rows wherever ANALYZE has last seen the table nearly empty.
+_FILES = "(SELECT CAST(key AS INTEGER) AS file_id, value AS tags FROM json_each(NEW.files) LIMIT -1) new_files"
+_USES = "(SELECT value AS uses FROM json_each(NEW.mappings) LIMIT -1) new_uses"
 
 
 def _file_steps(shape: Shape) -> tuple[str, ...]:
@@ -90,27 +96,27 @@ def _file_steps(shape: Shape) -> tuple[str, ...]:
     return (
         f"""INSERT OR REPLACE INTO auto_tag_before
             SELECT NEW.run, id, genre, mood, auto_tagged, auto_tag_date, auto_tag_version,
-                {"updated_at" if dated else "NULL"} FROM audio_files WHERE id IN ({_FILE_IDS})""",
-        f"""UPDATE audio_files SET genre = value ->> 0, mood = value ->> 1, auto_tagged = 1,
+                {"updated_at" if dated else "NULL"}
+            FROM {_FILES} CROSS JOIN audio_files WHERE audio_files.id = new_files.file_id""",
+        f"""UPDATE audio_files SET genre = new_files.tags ->> 0, mood = new_files.tags ->> 1, auto_tagged = 1,
                 auto_tag_date = NEW.date, auto_tag_version = NEW.version
                 {", updated_at = NEW.updated_at" if dated else ""}
-            FROM json_each(NEW.files) WHERE audio_files.id = CAST(key AS INTEGER)""",
-        # A trigger's RAISE(IGNORE) drops a row without an error.
-        "SELECT RAISE(ABORT, 'a file was not updated') WHERE changes() != NEW.count",
+            FROM {_FILES} WHERE audio_files.id = new_files.file_id""",
+        _ALL_FILES,
     )
 
 
 def _tag_steps(shape: Shape) -> tuple[str, ...]:
-    created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
+    dated = shape.has("rpg_tags", "created_at")
+    created = "created_at" if dated else "NULL"
     row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
     keep_for_undo = f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
         SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
     gone = f"WHERE (audio_file_id, tag_type, tag_value) IN ({_tags('gone')})"
-    # Values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
+    # NULLs and values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
     all_but_kept = f"""WHERE NEW.kept IS NOT NULL AND audio_file_id IN ({_FILE_IDS})
         AND tag_type IN ('occasion', 'keyword')
-        AND (audio_file_id, tag_type, tag_value) NOT IN ({_tags("kept")})"""
-    dated = shape.has("rpg_tags", "created_at")
+        AND (audio_file_id, tag_type, tag_value) IN ({_tags("kept")}) IS NOT TRUE"""
     return (
         f"{keep_for_undo} {gone}",
         f"DELETE FROM rpg_tags {gone}",
@@ -130,6 +136,7 @@ def _tags(column: str) -> str:
 _HISTORY_STEPS = (
     """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
         SELECT CAST(key AS INTEGER), NEW.date, value, NEW.model FROM json_each(NEW.records)""",
+    _ALL_FILES,
     # Nobody else writes within this statement, so the new rows are the last.
     """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
         SELECT file_id, id, NEW.run FROM auto_tag_history
@@ -140,16 +147,16 @@ _HISTORY_STEPS = (
 def _mapping_steps(shape: Shape) -> tuple[str, ...]:
     """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
     dated = shape.has("tag_mapping_cache", "created_at")
-    this = "invalid_tag = value ->> 0 AND tag_type = value ->> 1"
+    this = "invalid_tag = new_uses.uses ->> 0 AND tag_type = new_uses.uses ->> 1"
     return (
         f"""INSERT INTO tag_mapping_cache
                 (invalid_tag, tag_type, valid_tag, usage_count{", created_at" if dated else ""})
-            SELECT value ->> 0, value ->> 1, value ->> 3, 0{", NEW.updated_at" if dated else ""}
-            FROM json_each(NEW.mappings)
-            WHERE value ->> 3 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
-        f"""UPDATE tag_mapping_cache SET usage_count = usage_count + (value ->> 2),
-                valid_tag = CASE WHEN valid_tag = value ->> 4 THEN value ->> 3 ELSE valid_tag END
-            FROM json_each(NEW.mappings) WHERE {this}""",
+            SELECT uses ->> 0, uses ->> 1, uses ->> 3, 0{", NEW.updated_at" if dated else ""} FROM {_USES}
+            WHERE uses ->> 3 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
+        f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + (new_uses.uses ->> 2),
+                valid_tag = CASE WHEN valid_tag = new_uses.uses ->> 4
+                    THEN new_uses.uses ->> 3 ELSE valid_tag END
+            FROM {_USES} WHERE {this}""",
     )
 
 

@@ -17,11 +17,14 @@ def refused(connection: sqlite3.Connection, entries: Sequence[T], write: Callabl
 
 def _written(connection: sqlite3.Connection, entry: T, write: Callable[[T], None]) -> bool:
     connection.execute("SAVEPOINT entry")
+    taken = True
     try:
         write(entry)
     except sqlite3.IntegrityError:
+        if not connection.in_transaction:  # RAISE(ROLLBACK) took the caller's transaction and all savepoints
+            raise
         connection.execute("ROLLBACK TO entry")
-        return False
-    finally:
-        connection.execute("RELEASE entry")
-    return True
+        taken = False
+    # Not after other errors: they may have ended the transaction, and would lose their name to this one's.
+    connection.execute("RELEASE entry")
+    return taken

@@ -57,7 +57,7 @@ class Transaction(Struct, frozen=True):
     connection: sqlite3.Connection
     shape: Shape
     generation: int
-    careful: bool = False
+    careful: bool
 
 
 class _Job:
@@ -98,12 +98,20 @@ class _Job:
 class Writer:
     """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery.
 
-    `generation` is the latest transaction's.
+    `generation` is the latest transaction's. All that is timed is timed by `monotonic` and `wait`.
     """
 
-    def __init__(self, path: Path, generations: Iterator[int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        generations: Iterator[int],
+        monotonic: Callable[[], float] = time.monotonic,
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
+    ) -> None:
         self._path = path
         self._generations = generations
+        self._monotonic = monotonic
+        self._wait = wait
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
         self._data_version: int | None = None
@@ -177,7 +185,7 @@ class Writer:
 
     def _begin(self, connection: sqlite3.Connection, job: _Job) -> bool:
         """Takes the lock for the job; False if its task is gone. Raises sqlite3.Error after its patience."""
-        job.abandoned.wait(max(0.0, self._free_at - time.monotonic()))
+        self._wait(job.abandoned, max(0.0, self._free_at - self._monotonic()))
         if not self._patiently(connection, "BEGIN IMMEDIATE", job):
             return False
         if not job.claim():
@@ -187,14 +195,14 @@ class Writer:
 
     def _patiently(self, connection: sqlite3.Connection, statement: str, job: _Job) -> bool:
         """Runs BEGIN or COMMIT once no other process is in the way; False if the task left meanwhile."""
-        deadline, polls = time.monotonic() + job.patience_seconds, 0
+        deadline, polls = self._monotonic() + job.patience_seconds, 0
         while not job.abandoned.is_set():
             try:
                 connection.execute(statement)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
-                job.abandoned.wait(_POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
+                self._wait(job.abandoned, _POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
                 polls += 1
             else:
                 return True
@@ -202,11 +210,11 @@ class Writer:
 
     def _transact(self, connection: sqlite3.Connection, shape: Shape, job: _Job) -> "outcome.Outcome[Any]":
         """The job's result, named errors included, once its transaction has ended."""
-        began = time.monotonic()
+        began = self._monotonic()
         result = self._attempt(connection, shape, job, careful=False)
         if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
             result = self._attempt(connection, shape, job, careful=True)
-        now = time.monotonic()
+        now = self._monotonic()
         self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
         return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
 

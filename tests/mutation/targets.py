@@ -9,7 +9,11 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.tagging.tags": ("tests/test_tags.py", "tests/test_records.py"),
     "sidecar.tagging.records": ("tests/test_records.py", "tests/test_staleness.py"),
     "sidecar.tagging.mappings": ("tests/test_mappings.py",),
-    "sidecar.library.writer": ("tests/test_writer.py",),
+    "sidecar.tagging.vocabulary": ("tests/test_vocabulary.py", "tests/test_mappings.py", "tests/test_tags.py"),
+    "sidecar.library.writer": ("tests/test_writer.py", "tests/test_writer_log.py"),
+    "sidecar.library.procedures": ("tests/test_procedures.py",),
+    "sidecar.library.changes": ("tests/test_procedures.py",),
+    "sidecar.library.refusals": ("tests/test_procedures.py",),
 }
 NOT_TRIED = "not thirty_thousand and not batch_of_millions"
 """Tests of speed and memory: beside others they could fail for any mutant."""
@@ -57,20 +61,27 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "→ return mood or 'X' if": "a valid mood is not empty; the `or` tells mypy so",
     },
     "sidecar.library.writer": {
-        "PATIENCE_SECONDS = 31.0": "the measure of patience, which no test waits out",
-        "_LONGEST_REST_SECONDS = 2.0": "a measure, reached by transactions of two seconds",
-        "_free_at = 1.0": "this clock has passed either",
+        "_LONG_LOG_PAGES = 2001": "a measure: one page more",
+        "pages >= _LONG_LOG_PAGES": "a measure: one page more",
         "_checkpointed_rows = 1": "a measure: one row more",
         "CapacityLimiter(2)": "a limiter of its own for one thread",
         "→ if connection is None and shape": "both are set together; the `or` tells mypy so",
         "→ if shape is None": "both are set together; the `or` tells mypy so",
         "→ if connection is None:": "both are set together; the `or` tells mypy so",
         "busy_seconds=2": "counts for the switch to WAL alone; then SQLite's own waiting is switched off",
-        "job.patience_seconds, 1)": "the second of the growing steps first",
-        "polls += 1 → polls += 2": "steps that grow faster",
         "_patiently(): return False → return True": "then the claim fails: an end by an error that reaches nobody",
-        "polls += 1 → pass": "as soon, at the cost of more tries",
-        "time.monotonic() > deadline": "an instant of the clock",
+    },
+    "sidecar.library.procedures": {
+        ": str = 'X'": "a default of rows without files, whose procedure does not look at it",
+        ": str = '{}X'": "a default of rows without files, whose procedure does not look at it",
+    },
+    "sidecar.library.changes": {
+        "continue → pass": "a shortcut: the lines below come to the same",
+        "if value in now] → kept": "what goes is in `gone` too, and goes first",
+    },
+    "sidecar.tagging.vocabulary": {
+        "strip('-X')": "after `casefold` there is no X",
+        "issuperset(values) → return None": "then each tag is looked up on its own",
     },
 }
 """Module → part of a surviving mutant's description → why no test can tell it from the original."""
