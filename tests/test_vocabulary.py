@@ -121,3 +121,14 @@ def test_any_text_can_be_looked_up(raw: str) -> None:
 @given(st.text(min_size=1))
 def test_every_tag_finds_itself(value: str) -> None:
     assert Vocabulary([VocabularyTag(TagType.KEYWORD, value)]).find(TagType.KEYWORD, value) == value
+
+
+def test_spellings_are_brought_into_the_vocabularys_own_form() -> None:
+    assert normalise(" Orchestral / Cinematic") == "orchestral:cinematic"
+    assert normalise("X ray__X") == "x-ray-x"
+
+
+def test_the_fingerprint_stays_what_earlier_versions_have_left_in_libraries() -> None:
+    known = "742501cbc83e212703d1ef83cfb9e1e33bfd6e9b99425797b8951b53e5b60c13"
+    assert Vocabulary(TAGS).fingerprint == known
+    assert Vocabulary([VocabularyTag(TagType.MOOD, "half \ud800 a pair")]).fingerprint

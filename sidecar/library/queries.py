@@ -126,24 +126,31 @@ def mappings(connection: sqlite3.Connection) -> list[Mapping]:
 
 
 def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[Snapshot]:
-    """The files as they are now, in the order of `ids`; those that are gone are left out."""
+    """The files as they are now, in the order of `ids`; those that are gone are left out.
+
+    One step, as everything that is asked for each batch: sqlite3 gives the GIL away for each row. JSON holds
+    neither blobs nor infinity.
+    """
     duration = "duration" if shape.has("audio_files", "duration") else "NULL"
-    rows = connection.execute(
-        f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
-                CAST(album AS TEXT), {duration}, CAST(genre AS TEXT), CAST(mood AS TEXT),
-                auto_tagged, CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
-            FROM audio_files WHERE id IN ({IDS})""",
+    text = connection.execute(
+        f"""SELECT json_group_array(json_array(
+                id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT), CAST(album AS TEXT),
+                CASE WHEN {duration} BETWEEN 0 AND 1e9 THEN {duration} END,
+                CAST(genre AS TEXT), CAST(mood AS TEXT),
+                CASE WHEN typeof(auto_tagged) = 'integer' THEN auto_tagged END,
+                CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
+            )) FROM audio_files WHERE id IN ({IDS})""",
         (as_json(ids),),
-    ).fetchall()
+    ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
     records = _records(connection, ids)
     found: dict[int, Snapshot] = {}
-    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in rows:
+    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in json.loads(text):
         record_id, record_text = records.get(file_id, (None, None))
         occasions, keywords = tags.get(file_id, ((), ()))
         found[file_id] = Snapshot(
             AudioFile(file_id, path or "", title, artist, album, _duration(seconds)),
-            Before(genre, mood, occasions, keywords, _flag(tagged), date, version),
+            Before(genre, mood, occasions, keywords, tagged, date, version),
             read_record(record_text),
             record_id,
         )
@@ -204,10 +211,11 @@ def _not_excluded(
 def _rpg_tags(
     connection: sqlite3.Connection, ids: Sequence[int]
 ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Occasions and keywords of the files, each sorted. One step, as in `changes`."""
+    """Occasions and keywords of the files, each sorted."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(audio_file_id, tag_type, CAST(tag_value AS TEXT)))
-            FROM rpg_tags WHERE audio_file_id IN ({IDS}) AND tag_type IN ('occasion', 'keyword')""",
+            FROM rpg_tags WHERE audio_file_id IN ({IDS}) AND tag_type IN ('occasion', 'keyword')
+                AND tag_value IS NOT NULL""",
         (as_json(ids),),
     ).fetchone()[0]
     found: dict[int, tuple[list[str], list[str]]] = {}
@@ -231,7 +239,3 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
 
 def _duration(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _flag(value: Any) -> int | None:
-    return value if isinstance(value, int) else None

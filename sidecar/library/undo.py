@@ -78,12 +78,12 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
     """Columns that hold no tags are restored only where they still are as the run left them."""
     columns = {
         "auto_tagged": "audio_files.auto_tagged IS 1",
-        "auto_tag_date": "audio_files.auto_tag_date IS value ->> 1",
-        "auto_tag_version": "audio_files.auto_tag_date IS value ->> 1",
+        "auto_tag_date": "audio_files.auto_tag_date IS undone.value ->> 1",
+        "auto_tag_version": "audio_files.auto_tag_date IS undone.value ->> 1",
     }
     if shape.has("audio_files", "updated_at"):
         # As the run wrote it: `tagged_at` in the shell's own format.
-        columns["updated_at"] = "audio_files.updated_at IS replace(substr(value ->> 1, 1, 19), 'T', ' ')"
+        columns["updated_at"] = "audio_files.updated_at IS replace(substr(undone.value ->> 1, 1, 19), 'T', ' ')"
     restored = ", ".join(
         f"{name} = CASE WHEN {unchanged} THEN b.{name} ELSE audio_files.{name} END"
         for name, unchanged in columns.items()
@@ -92,7 +92,8 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
     # CROSS JOIN: else SQLite looks through all of the run's files for each of these (optoverview.html, 5.4).
     updated = connection.execute(
         f"""UPDATE audio_files SET genre = b.genre, mood = b.mood, {restored}
-            FROM json_each(:rows) CROSS JOIN auto_tag_before b ON b.run = :run AND b.file_id = value ->> 0
+            FROM json_each(:rows) undone
+                CROSS JOIN auto_tag_before b ON b.run = :run AND b.file_id = undone.value ->> 0
             WHERE audio_files.id = b.file_id""",
         values,
     )

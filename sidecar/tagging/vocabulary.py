@@ -30,7 +30,7 @@ def pairs_of(
             yield kind, value
 
 
-class VocabularyTag(Struct, frozen=True, order=True):
+class VocabularyTag(Struct, frozen=True):
     """One active row of `tag_vocabulary`."""
 
     type: TagType

@@ -63,7 +63,6 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.library.writer": {
         "_LONG_LOG_PAGES = 2001": "a measure: one page more",
         "pages >= _LONG_LOG_PAGES": "a measure: one page more",
-        "_checkpointed_rows = 1": "a measure: one row more",
         "CapacityLimiter(2)": "a limiter of its own for one thread",
         "→ if connection is None and shape": "both are set together; the `or` tells mypy so",
         "→ if shape is None": "both are set together; the `or` tells mypy so",
