@@ -16,8 +16,8 @@ NO_BATCH = 0
 """Stands for what belongs to no finished batch: requests that an end cut off."""
 
 
-class NewRun(Struct, frozen=True, kw_only=True):
-    """What is known of a run when it starts. `vocabulary` and `rules` are fingerprints."""
+class RunTerms(Struct, frozen=True, kw_only=True):
+    """By what a run works. `vocabulary` and `rules` are fingerprints."""
 
     run_id: str
     mode: Mode
@@ -26,22 +26,20 @@ class NewRun(Struct, frozen=True, kw_only=True):
     vocabulary: str
     rules: str
     batch_size: int
+
+
+class NewRun(RunTerms, frozen=True, kw_only=True):
+    """What is known of a run when it starts."""
+
     started_at: str
     total_files: int
     total_batches: int
 
 
-class BookedRun(Struct, frozen=True, kw_only=True):
+class BookedRun(RunTerms, frozen=True, kw_only=True):
     """A run's row as far as later calls need it. `row` is its number in the other tables."""
 
     row: int
-    run_id: str
-    mode: Mode
-    dry_run: bool
-    model: str
-    vocabulary: str
-    rules: str
-    batch_size: int
     first_history_id: int
 
 

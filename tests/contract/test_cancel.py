@@ -9,15 +9,12 @@ import trio
 from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
+from tests.contract.scenes import answering
 
 
 async def test_answer_then_notifications_then_completion_then_the_answer_to_cancel(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
-    gate = trio.Event()
-    async with (
-        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
+    async with standin.running(script=answering(2)) as gemini, harness.start(library, gemini) as subject:
         started = await subject.send("auto_tag_files", batch_size=10, max_parallel=2)
         with trio.fail_after(20):
             await gemini.wait_for(4)
@@ -76,9 +73,7 @@ async def test_cancel_is_quick_and_nothing_is_sent_or_written_after_its_answer(t
 
 async def test_the_next_run_takes_exactly_the_rest(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 100)
-    gate = trio.Event()
-    async with standin.running() as gemini, harness.start(library, gemini) as subject:
-        gemini.script = lambda r: None if r.number <= 4 else Reply(gate=gate)
+    async with standin.running(script=answering(4)) as gemini, harness.start(library, gemini) as subject:
         await subject.result("auto_tag_files", batch_size=10, max_parallel=2)
         with trio.fail_after(20):
             await gemini.wait_for(6)

@@ -63,7 +63,7 @@ async def test_an_estimate_is_as_many_requests_as_the_run_then_sends(tmp_path: P
 async def test_an_estimate_needs_neither_key_nor_network_nor_a_run_before(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     before = library.snapshot()
-    async with harness.start(library, env={"GEMINI_API_KEY": None}) as subject:
+    async with harness.start(library, env=harness.NO_KEY) as subject:
         estimate = await subject.result("estimate")
         assert (estimate["total_files"], estimate["total_batches"], estimate["requests"]) == (60, 2, 2)
         assert estimate["prompt_tokens"] > 2000 and estimate["output_tokens"] > 60

@@ -10,13 +10,14 @@ import trio
 from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
+from tests.contract.scenes import answering
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and process trees")
 
 
 async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere" / "ligeia.db"
-    async with harness.start(missing, None, env={"GEMINI_API_KEY": None}) as subject:
+    async with harness.start(missing, None, env=harness.NO_KEY) as subject:
         status = await subject.result("status")
         assert (status["name"], status["protocol_version"]) == ("ligeia-sidecar", 1)
         assert not status["database"]["ok"] and status["database"]["error"]
@@ -37,11 +38,7 @@ async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_p
     if how.startswith("SIG") and sys.platform == "win32":
         pytest.skip("no such signal")
     library = harness.library(tmp_path, 100)
-    gate = trio.Event()
-    async with (
-        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
+    async with standin.running(script=answering(2)) as gemini, harness.start(library, gemini) as subject:
         await subject.result("auto_tag_files", batch_size=10, max_parallel=4)
         with trio.fail_after(20):
             await gemini.wait_for(6)

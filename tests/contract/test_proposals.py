@@ -2,23 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
-
-import trio
 
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from tests import harness
-from tests.harness import Client, Library, Message
-
-NO_KEY = {"GEMINI_API_KEY": None}
-"""For processes that must do their work without Gemini: no key, and a port that nobody listens on."""
-
-
-async def propose(subject: Client, **params: Any) -> tuple[str, list[Message]]:
-    """A whole dry run: its id and its proposals."""
-    run_id = (await subject.tag(dry_run=True, **params))["run_id"]
-    return run_id, (await subject.result("get_run", run_id=run_id))["proposals"]
+from tests.contract.scenes import propose
+from tests.harness import NO_KEY, Library, Message
 
 
 def held(library: Library, file_id: int) -> Message:
@@ -218,127 +207,3 @@ async def test_replace_is_applied_as_replace(tmp_path: Path) -> None:
         run_id, [proposal] = await propose(subject, mode="merge", file_ids=[11])
         await subject.result("apply_proposals", run_id=run_id)
         assert held(library, 11) == proposal and ("occasion", "wilderness-camp") in library.tags(11)
-
-
-async def test_the_proposals_of_a_cancelled_dry_run_may_be_applied(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 40)
-    gate = trio.Event()
-    async with (
-        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("auto_tag_files", dry_run=True, batch_size=10, max_parallel=1)
-        await subject.wait_for(lambda m: m.get("method") == "tagging-progress" and _batches(m) == 2)
-        cancelled = await subject.result("cancel")
-        assert (cancelled["status"], cancelled["processed_files"]) == ("cancelled", 20)
-        assert len((await subject.result("get_run"))["proposals"]) == 20
-        applied = await subject.result("apply_proposals", run_id=cancelled["run_id"])
-        assert applied["applied_files"] == library.tagged == 20
-
-
-def _batches(message: Message) -> int:
-    return int(message["params"]["current_batch"])
-
-
-async def test_the_proposals_of_a_killed_dry_run_may_be_applied(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 40)
-    gate = trio.Event()
-    async with (
-        standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("auto_tag_files", dry_run=True, batch_size=10, max_parallel=1)
-        await subject.wait_for(lambda m: m.get("method") == "tagging-progress" and _batches(m) == 2)
-        await subject.kill()
-    async with harness.start(library, env=NO_KEY) as subject:
-        details = await subject.result("get_run")
-        assert (details["status"], len(details["proposals"])) == ("interrupted", 20)
-        applied = await subject.result("apply_proposals", run_id=details["run_id"])
-        assert applied["applied_files"] == library.tagged == 20
-
-
-async def test_while_a_run_is_active_here_or_elsewhere_nothing_is_applied(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 40)
-    gate = trio.Event()
-    async with (
-        standin.running() as gemini,
-        harness.start(library, gemini) as first,
-        harness.start(library, gemini) as second,
-    ):
-        dry, _ = await propose(first, file_ids=[1, 2])
-        gemini.script = lambda _: Reply(gate=gate)
-        run_id = (await first.result("auto_tag_files", file_ids=[3, 4]))["run_id"]
-        for subject in (first, second):
-            error = await subject.error("apply_proposals", run_id=dry)
-            assert (error["code"], error["data"]) == (-32001, {"run_id": run_id}) and error["message"]
-        gate.set()
-        await first.complete(run_id)
-        assert (await second.result("apply_proposals", run_id=dry))["applied_files"] == 2
-        # A dry run is a run too.
-        gate = trio.Event()
-        dry = (await second.result("auto_tag_files", file_ids=[5, 6], dry_run=True))["run_id"]
-        for subject in (first, second):
-            error = await subject.error("apply_proposals", run_id=dry)
-            assert (error["code"], error["data"]) == (-32001, {"run_id": dry})
-        gate.set()
-        await second.complete(dry)
-
-
-async def test_an_application_waits_for_the_shells_transaction_and_sees_what_it_did(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 20)
-    async with (
-        standin.running() as gemini,
-        harness.start(library, gemini) as subject,
-        harness.start(library, gemini) as second,
-    ):
-        run_id, _ = await propose(subject, batch_size=5)
-        with library.edited() as shell:
-            asked = await subject.send("apply_proposals", run_id=run_id)
-            for _ in range(20):  # each is a round of the sidecar's event loop: by then it waits for us
-                await subject.result("status")
-            error = await second.error("apply_proposals", run_id=run_id)
-            assert error["code"] == -32001 and error["message"]
-            shell.execute("UPDATE audio_files SET genre = 'jazz:noir' WHERE id = 7")
-        answer = await subject.wait_for(lambda m: harness.is_answer(m, asked))
-        assert (answer["result"]["applied_files"], answer["result"]["skipped_files"]) == (19, 1)
-        assert library.file(7)["genre"] == "jazz:noir"
-
-
-async def test_the_end_of_the_input_in_the_middle_ends_the_process_in_time(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 600)
-    async with standin.running() as gemini, harness.start(library, gemini) as subject:
-        run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
-    async with harness.start(library, env=NO_KEY) as subject:
-        await subject.send("apply_proposals", run_id=run_id)
-        await harness.eventually(lambda: library.tagged > 0)
-        await subject.close_stdin()
-        assert await subject.exit_code(seconds=2) == 0
-        subject.heard_all = False  # whether there was time for an answer is left open
-    written = library.tagged
-    assert written > 0 and written % 2 == 0
-    async with harness.start(library, env=NO_KEY) as subject:
-        applied = await subject.result("apply_proposals", run_id=run_id)
-        assert applied["applied_files"] == 600 - written
-
-
-async def test_killed_in_the_middle_whole_batches_are_written_and_the_rest_can_be(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 800)
-    async with standin.running() as gemini, harness.start(library, gemini) as subject:
-        run_id, _ = await propose(subject, batch_size=4, max_parallel=8)
-        before = library.shell_rows()
-    async with harness.start(library, env=NO_KEY) as subject:
-        await subject.send("apply_proposals", run_id=run_id)
-        await harness.eventually(lambda: library.tagged > 0)
-        await subject.kill()
-    written = library.tagged
-    assert 0 < written < 800 and written % 4 == 0
-    async with harness.start(library, env=NO_KEY) as subject:
-        killed = (await subject.result("list_runs"))[0]
-        assert (killed["status"], killed["processed_files"]) == ("interrupted", written)
-        applied = await subject.result("apply_proposals", run_id=run_id)
-        assert (applied["applied_files"], applied["skipped_files"]) == (800 - written, written)
-        for each in (killed["run_id"], applied["run_id"]):
-            await subject.result("undo_run", run_id=each)
-    after = library.shell_rows()
-    for table in ("audio_files", "rpg_tags"):
-        assert after[table] == before[table]

@@ -184,7 +184,7 @@ async def test_a_retry_is_refused_while_a_run_is_active_and_without_a_key(tmp_pa
     gate = trio.Event()
     async with standin.running(script=blocking(library, 5)) as gemini, harness.start(library, gemini) as subject:
         done = await subject.tag(batch_size=20)
-        async with harness.start(library, gemini, env={"GEMINI_API_KEY": None}) as keyless:
+        async with harness.start(library, gemini, env=harness.NO_KEY) as keyless:
             assert (await keyless.error("retry_failed"))["code"] == -32011
             gemini.script = lambda _: Reply(gate=gate)
             run_id = (await subject.result("auto_tag_files", file_ids=[1]))["run_id"]

@@ -97,7 +97,7 @@ async def test_without_a_key_no_run_starts_and_configure_mends_it(tmp_path: Path
     library = harness.library(tmp_path, 5)
     async with (
         standin.running(api_key="another-key-123456") as gemini,
-        harness.start(library, gemini, env={"GEMINI_API_KEY": None}) as subject,
+        harness.start(library, gemini, env=harness.NO_KEY) as subject,
     ):
         assert (await subject.error("auto_tag_files"))["code"] == -32011
         assert await subject.result("check_gemini_api_key") is False

@@ -13,8 +13,9 @@ import pytest
 import trio
 
 from sidecar.demo import standin
-from sidecar.demo.standin import Reply, StandIn
+from sidecar.demo.standin import StandIn
 from tests import harness
+from tests.contract.scenes import answering
 from tests.harness import Library
 
 CANCELLED = 130
@@ -80,9 +81,8 @@ async def running(*arguments: str, gemini: StandIn | None = None) -> AsyncIterat
 
 async def test_ctrl_c_in_the_middle_of_tag(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
-    gate = trio.Event()
     options = ["--database", str(library), "--batch-size", "10", "--max-parallel", "2"]
-    async with standin.running(script=lambda r: None if r.number <= 2 else Reply(gate=gate)) as gemini:
+    async with standin.running(script=answering(2)) as gemini:
         async with running("tag", *options, gemini=gemini) as command:
             await harness.eventually(lambda: library.tagged == 20)
             with trio.fail_after(20):

@@ -14,13 +14,13 @@ strings, names the program to test (a frozen file, say); without it `python -m s
 from tests.harness.client import COMPLETE, FAST, KEY, Client, Message, is_answer
 from tests.harness.invariants import check_invariants, check_messages
 from tests.harness.library import HOME, USER, Library, answers, library, vocabulary
-from tests.harness.process import ROOT, command, environment, start, unread
+from tests.harness.process import NO_KEY, ROOT, command, environment, start, unread
 from tests.harness.rows import Row, Rows, Snapshot, compare
 from tests.harness.waiting import DEADLINE_SECONDS, alive, eventually, family, never, none_left
 
 __all__ = [
-    "COMPLETE", "DEADLINE_SECONDS", "FAST", "HOME", "KEY", "ROOT", "USER", "Client", "Library", "Message", "Row",
-    "Rows", "Snapshot", "alive", "answers", "check_invariants", "check_messages", "command", "compare",
-    "environment", "eventually", "family", "is_answer", "library", "never", "none_left", "start", "unread",
-    "vocabulary",
+    "COMPLETE", "DEADLINE_SECONDS", "FAST", "HOME", "KEY", "NO_KEY", "ROOT", "USER", "Client", "Library",
+    "Message", "Row", "Rows", "Snapshot", "alive", "answers", "check_invariants", "check_messages", "command",
+    "compare", "environment", "eventually", "family", "is_answer", "library", "never", "none_left", "start",
+    "unread", "vocabulary",
 ]  # fmt: skip

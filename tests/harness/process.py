@@ -19,6 +19,8 @@ from tests.harness.library import Library
 from tests.harness.waiting import family
 
 ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
+NO_KEY: Final[Mapping[str, str | None]] = {"GEMINI_API_KEY": None}
+"""As `env`: for processes that must do their work without a key, or say that they cannot."""
 
 
 def command() -> list[str]:
