@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import sys
+import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,10 +22,13 @@ from sidecar.rpc.outbox import (
     MAX_WAITING_BYTES,
     MAX_WAITING_PROGRESS,
     Outbox,
+    Spool,
     Waiting,
 )
+from sidecar.rpc.stdio import CHUNK_BYTES
 
 SOON = 10.0
+MIB = 1024 * 1024
 
 
 class Pipe(NamedTuple):
@@ -212,6 +219,101 @@ def test_a_hundred_thousand_coalesced_messages_take_no_time() -> None:
     assert time.process_time() - started < 3
 
 
+# --- what waits on disk -------------------------------------------------------------------------
+
+
+def read_back(spool: Spool) -> bytes:
+    return b"".join(iter(spool.take, b""))
+
+
+def test_nothing_is_there_before_something_was_put() -> None:
+    spool = Spool()
+    assert (spool.take(), spool.size_bytes, spool.is_refused) == (b"", 0, False)
+
+
+@given(st.lists(st.one_of(st.integers(1, 3 * CHUNK_BYTES), st.none()), max_size=30))
+def test_whatever_the_order_of_puts_and_takes_the_bytes_are_the_same(sizes: list[int | None]) -> None:
+    spool, put, taken = Spool(segment_bytes=CHUNK_BYTES), b"", b""
+    for number, size in enumerate(sizes):
+        if size is None:
+            taken += spool.take()
+        else:
+            data = bytes([number]) * size
+            spool.put(data)
+            put += data
+    assert taken + read_back(spool) == put
+    assert spool.size_bytes == 0
+
+
+def test_a_take_is_one_write_of_the_pipe_at_most() -> None:
+    spool = Spool()
+    spool.put(b"x" * (CHUNK_BYTES + 1))
+    assert (len(spool.take()), len(spool.take()), spool.take()) == (CHUNK_BYTES, 1, b"")
+
+
+def test_a_file_that_was_read_gives_its_space_back_while_others_wait() -> None:
+    spool = Spool(segment_bytes=CHUNK_BYTES)
+    for _ in range(3):
+        spool.put(b"x" * CHUNK_BYTES)
+    assert spool.size_bytes == 3 * CHUNK_BYTES
+    spool.take()
+    spool.take()
+    assert spool.size_bytes == 2 * CHUNK_BYTES
+    assert read_back(spool) == b"x" * CHUNK_BYTES
+
+
+def test_it_leaves_no_name_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spool = Spool()
+    spool.put(b"secret")
+    if sys.platform != "win32":  # there the file has a name as long as it is open
+        assert os.listdir(tmp_path) == []
+    assert read_back(spool) == b"secret"
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_a_folder_for_files_it_keeps_what_was_put_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    spool = Spool()
+    spool.put(b"a")
+    assert spool.is_refused
+    assert read_back(spool) == b"a"
+    assert not spool.is_refused
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_loses_nothing() -> None:
+    import resource  # noqa: PLC0415 (POSIX only)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool = Spool()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        spool.put(b"a" * 700)
+        assert not spool.is_refused
+        spool.put(b"b" * 700)
+        assert (spool.is_refused, spool.size_bytes) == (True, 1000)
+        assert read_back(spool) == b"a" * 700 + b"b" * 700
+        assert (spool.is_refused, spool.size_bytes) == (False, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.put(b"c")
+    assert (read_back(spool), spool.is_refused) == (b"c", False)
+
+
+def test_what_cannot_be_read_back_becomes_the_end_of_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool(segment_bytes=1)
+    spool.put(b"first ")
+    spool.put(b"second\n")
+    spool._segments[0].file.truncate(0)
+    assert read_back(spool) == b"\n"
+    assert "lost" in caplog.text
+    spool.put(b"next\n")
+    assert (read_back(spool), spool.size_bytes) == (b"next\n", 0)
+
+
 # --- what is written ----------------------------------------------------------------------------
 
 
@@ -290,28 +392,86 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: Pipe) -> Non
     assert Shell(pipe.reader).lines(outbox, pipe) == [stalled]
 
 
-def test_there_is_room_until_too_many_bytes_wait_and_again_when_half_of_them_have_left(pipe: Pipe) -> None:
-    outbox = Outbox(pipe.writer)
-    line = b"x" * (1024 * 1024 - LINE_COST_BYTES - 1) + b"\n"
-    stalled = stall(outbox)
-    for _ in range(MAX_WAITING_BYTES // (1024 * 1024)):
+def fill(outbox: Outbox, until: int, first: int = 0) -> list[bytes]:
+    """Numbered answers, each weighed as 1 MiB."""
+    lines = [b"%09d" % number + b"x" * (MIB - LINE_COST_BYTES - 10) + b"\n" for number in range(first, until)]
+    for line in lines:
         outbox.answer(line)
+    return lines
+
+
+def test_what_an_unread_pipe_piles_up_is_not_kept_in_memory_and_comes_in_order(pipe: Pipe) -> None:
+    outbox = Outbox(pipe.writer)
+    stalled = stall(outbox)
+    tracemalloc.start()
+    try:
+        for number in range(100_000):
+            outbox.answer(b"%d %s\n" % (number, b"x" * 1000))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1.5 * MAX_WAITING_BYTES
     assert outbox.room.is_set()
+    sent = [b"%d %s\n" % (number, b"x" * 1000) for number in range(100_000)]
+    assert Shell(pipe.reader).lines(outbox, pipe) == [stalled, *sent]
+
+
+def test_each_notification_keeps_its_place_among_answers_on_disk(pipe: Pipe) -> None:
+    outbox = Outbox(pipe.writer)
+    expected = [stall(outbox)]
+    for number in range(3):
+        expected += fill(outbox, MAX_WAITING_BYTES // MIB)
+        outbox.batch("r", b"b%d\n" % number)
+        outbox.progress("r", b"p%d\n" % number)
+        expected += [b"b%d\n" % number, b"p%d\n" % number]
+    outbox.complete(b"complete\n")
+    assert Shell(pipe.reader).lines(outbox, pipe) == [*expected, b"complete\n"]
+
+
+def test_one_answer_larger_than_may_wait_arrives(pipe: Pipe) -> None:
+    outbox, shell = Outbox(pipe.writer), Shell(pipe.reader)
+    line = b"x" * (2 * MAX_WAITING_BYTES) + b"\n"
     outbox.answer(line)
+    outbox.answer(b"next\n")
+    assert shell.lines(outbox, pipe) == [line, b"next\n"]
+
+
+def test_there_is_room_until_the_disk_holds_too_much_and_again_when_half_of_it_has_left(pipe: Pipe) -> None:
+    outbox = Outbox(pipe.writer, max_spooled_bytes=100 * MIB)
+    stalled = stall(outbox)
+    sent = fill(outbox, 100)
+    assert outbox.room.is_set()
+    sent += fill(outbox, 130, first=100)
     assert not outbox.room.is_set()
-    got = os.read(pipe.reader, len(stalled))
+    got = len(os.read(pipe.reader, len(stalled)))
     assert not outbox.room.is_set()
-    while len(got) < len(stalled) + 9 * len(line):
-        got += os.read(pipe.reader, 1 << 20)
+    while got < len(stalled) + 129 * len(sent[0]):
+        got += len(os.read(pipe.reader, MIB))
     assert outbox.room.wait(SOON)
     shell = Shell(pipe.reader)
-    assert len(shell.lines(outbox, pipe)) > 0
+    assert got + sum(map(len, shell.lines(outbox, pipe))) == len(stalled) + sum(map(len, sent))
+
+
+def test_where_the_disk_takes_nothing_there_is_room_until_too_much_waits_in_memory(
+    pipe: Pipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    outbox = Outbox(pipe.writer)
+    stalled = stall(outbox)
+    sent = fill(outbox, MAX_WAITING_BYTES // MIB)
+    assert outbox.room.is_set()
+    sent += fill(outbox, 100, first=len(sent))
+    assert not outbox.room.is_set()
+    shell = Shell(pipe.reader)
+    assert outbox.room.wait(SOON)
+    assert shell.lines(outbox, pipe) == [stalled, *sent]
 
 
 def test_a_shell_that_hangs_up_leaves_room(pipe: Pipe) -> None:
-    outbox = Outbox(pipe.writer)
+    outbox = Outbox(pipe.writer, max_spooled_bytes=100 * MIB)
     stall(outbox)
     while outbox.room.is_set():
-        outbox.answer(b"x" * (1 << 20) + b"\n")
+        outbox.answer(b"x" * MIB + b"\n")
     os.close(pipe.reader)
     assert outbox.room.wait(SOON)
+    assert outbox.flush(SOON)

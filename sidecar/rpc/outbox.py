@@ -1,13 +1,19 @@
 """What goes to the shell: in order, never blocking the event loop, bounded for a slow reader.
 
-`Waiting` decides, without I/O, what waits and what is dropped (contract 1); `Outbox` writes it.
+`Waiting` decides, without I/O, what waits and what is dropped (contract 1); `Outbox` writes it. Every request
+must get its answer, and whoever sends requests never waits for whoever reads answers: so what an unread stdout
+piles up goes to disk.
 """
 
+import logging
+import tempfile
 import threading
 from collections import OrderedDict, deque
-from typing import Final
+from typing import IO, Final
 
 from sidecar.rpc.stdio import CHUNK_BYTES, Pump
+
+log = logging.getLogger(__name__)
 
 MAX_WAITING_PROGRESS: Final = 64
 """Once more wait, the reader is slow: some seconds of a run at full speed."""
@@ -15,7 +21,11 @@ MAX_WAITING_BATCHES: Final = 512
 MAX_WAITING_BATCH_BYTES: Final = 1024 * 1024
 """A report may hold 500 failures, so that a count alone would not bound the memory."""
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
-"""Some 70,000 short answers. While more wait, no more requests should be read."""
+"""Some 70,000 short answers, or a large library's list of files. What waits beyond goes to disk."""
+MAX_SPOOLED_BYTES: Final = 1024 * 1024 * 1024
+"""Some four million answers to `status`. While more wait, or the disk refuses them, no request should be read."""
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""Disk space is given back a file of so much at a time."""
 LINE_COST_BYTES: Final = 200
 """What a waiting line takes beside its text."""
 
@@ -103,18 +113,118 @@ class Waiting:
         self.coalesced_progress += 1
 
 
+class _Segment:
+    """One file, written at its end and read from its beginning."""
+
+    def __init__(self) -> None:
+        # Readable by this user only, and gone when it is closed or the process ends, however that ends
+        # (on Windows it has a name until then, by the documentation of O_TEMPORARY; not tried there).
+        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (lives as long as it is read)
+        self.written_bytes = 0
+        self.read_bytes = 0
+
+    def append(self, data: bytes) -> bytes:
+        """Writes it; returns what the disk refused."""
+        rest = memoryview(data)
+        try:
+            self.file.seek(self.written_bytes)
+            while rest:
+                count = self.file.write(rest)
+                self.written_bytes += count
+                rest = rest[count:]
+        except OSError as error:
+            _complain(error)
+        return bytes(rest)
+
+    def take(self) -> bytes:
+        """The next bytes, `b""` when all were taken. Raises OSError."""
+        wanted = min(CHUNK_BYTES, self.written_bytes - self.read_bytes)
+        if not wanted:
+            return b""
+        self.file.seek(self.read_bytes)
+        data = self.file.read(wanted)
+        if not data:
+            raise OSError("a temporary file got shorter")
+        self.read_bytes += len(data)
+        return data
+
+
+class Spool:
+    """Bytes on disk, first in, first out, in files without a name that vanish with the process. Not thread-safe.
+
+    Nothing put is lost or overtaken, and no failure of the disk is an exception: what it refuses is kept in
+    memory, and said so; what it cannot give back, against all expectation, becomes the end of a line.
+    `size_bytes` is what it takes on disk.
+    """
+
+    def __init__(self, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._segment_bytes = segment_bytes
+        self._segments: deque[_Segment] = deque()
+        self._refused = b""
+        self.size_bytes = 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the disk refused what was put last; nothing must be put until that has been taken."""
+        return bool(self._refused)
+
+    def put(self, data: bytes) -> None:
+        """Keeps all of it; `is_refused` says whether some of it could be kept in memory only."""
+        self._refused = data
+        if not self._segments or self._segments[-1].written_bytes >= self._segment_bytes:
+            try:
+                self._segments.append(_Segment())
+            except OSError as error:  # no folder for temporary files, or too many files are open
+                _complain(error)
+                return
+        before_bytes = self._segments[-1].written_bytes
+        self._refused = self._segments[-1].append(data)
+        self.size_bytes += self._segments[-1].written_bytes - before_bytes
+
+    def take(self) -> bytes:
+        """The next bytes, `b""` when nothing waits."""
+        while self._segments:
+            try:
+                if data := self._segments[0].take():
+                    return data
+            except OSError:
+                log.exception("answers that waited on disk cannot be read back and are lost")
+                return self._give_up()
+            self._drop_first()
+        data, self._refused = self._refused, b""
+        return data
+
+    def _drop_first(self) -> None:
+        spent = self._segments.popleft()
+        self.size_bytes -= spent.written_bytes
+        spent.file.close()
+
+    def _give_up(self) -> bytes:
+        """Drops all: segments do not end where lines do. The line that was cut short ends, the next is whole."""
+        while self._segments:
+            self._drop_first()
+        self._refused = b""
+        return b"\n"
+
+
+def _complain(error: OSError) -> None:
+    log.warning("answers that wait cannot be put on disk: %s", error.strerror)
+
+
 class Outbox:
     """The one way to stdout. Any thread may call; nothing but `flush` waits for the reader.
 
     Lines come complete, with their `\\n`; an empty one is ignored. They leave in the order they came.
-    Once the shell has closed its end, everything is discarded silently. `room` is set unless too much
-    waits; it is for those whose requests would be answered next.
+    Once the shell has closed its end, everything is discarded silently. `room` is set unless even the disk
+    holds too much; it is for those whose requests would be answered next.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, max_spooled_bytes: int = MAX_SPOOLED_BYTES) -> None:
         self.room = threading.Event()
         self.room.set()
         self._waiting = Waiting()
+        self._spool = Spool()  # stands before all that is in `_waiting`
+        self._max_spooled_bytes = max_spooled_bytes
         self._pump = Pump(fd, self._take, "outbox")
 
     @property
@@ -150,10 +260,20 @@ class Outbox:
     def _keep(self, line: bytes) -> None:
         self._waiting.put(line)
         if self._waiting.waiting_bytes > MAX_WAITING_BYTES:
+            self._spill()
+
+    def _spill(self) -> None:
+        """Notifications go along: on disk they need not be dropped, and their place is kept."""
+        while not self._spool.is_refused and (data := self._waiting.take()):
+            self._spool.put(data)
+        if self._spool.is_refused or self._spool.size_bytes > self._max_spooled_bytes:
             self.room.clear()
 
     def _take(self) -> bytes:
-        data = self._waiting.take()
-        if self._waiting.waiting_bytes <= MAX_WAITING_BYTES // 2:
+        data = self._spool.take() or self._waiting.take()
+        if (
+            self._waiting.waiting_bytes <= MAX_WAITING_BYTES // 2
+            and self._spool.size_bytes <= self._max_spooled_bytes // 2
+        ):
             self.room.set()
         return data

@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import trio
+from msgspec import Struct
 
 from sidecar.contract import BatchReport, Code, Completion, Event, RpcError, event_name
 from sidecar.library.store import open_library
 from sidecar.redaction import Redactor
 from sidecar.rpc import jsonrpc, parent, stdio, unpacked
-from sidecar.rpc.lines import Line, TooLong
+from sidecar.rpc.lines import MAX_LINE_BYTES, Line, TooLong
 from sidecar.rpc.logs import Logs
 from sidecar.rpc.methods import Answer, App, call
 from sidecar.rpc.outbox import Outbox
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 END_SECONDS = 1.1
 """For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
 MOST_OPEN_CALLS = 10_000
-"""Lines under way; while there are more, no others are read."""
+"""A call that waits takes some 8 KB. While more are under way, the members of batches too, no line is read."""
+MOST_OPEN_BYTES = MAX_LINE_BYTES
+"""Of their lines; decoded, a list of ids takes six times as much. While there are more, no line is read."""
 CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
 
@@ -73,6 +76,24 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
         unpacked.leave(0)
 
 
+class _Arrival(Struct, frozen=True):
+    """A line that was read, and what it adds to what is under way."""
+
+    message: jsonrpc.Message
+    line_bytes: int
+
+    @property
+    def calls(self) -> int:
+        """At least one: what is refused gets an answer too."""
+        return len(self.message.items)
+
+
+def _arrival(line: Line) -> _Arrival:
+    if isinstance(line, TooLong):
+        return _Arrival(jsonrpc.Message([jsonrpc.TOO_LONG], is_batch=False), 0)
+    return _Arrival(jsonrpc.read(line), len(line))
+
+
 class Server:
     """The protocol's end of one process."""
 
@@ -81,6 +102,7 @@ class Server:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._open_calls = 0
+        self._open_bytes = 0
         self._room = threading.Event()
         self._room.set()
         self.calls_done = trio.Event()
@@ -99,12 +121,13 @@ class Server:
 
     async def read(self, fd: int) -> None:
         """Serves line by line; sets `stop` at the end of the input."""
-        send, receive = trio.open_memory_channel[Line | None](math.inf)
+        send, receive = trio.open_memory_channel[_Arrival | None](math.inf)
 
         def deliver(lines: list[Line]) -> None:
-            self._count(len(lines))
             for line in lines:
-                send.send_nowait(line)
+                arrival = _arrival(line)
+                self._count(arrival.calls, arrival.line_bytes)
+                send.send_nowait(arrival)
 
         async def feed() -> None:
             await stdio.read_lines(fd, deliver, (self._room, self._outbox.room))
@@ -112,26 +135,22 @@ class Server:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(feed)
-            while (line := await receive.receive()) is not None:
-                nursery.start_soon(self._serve, line)
+            while (arrival := await receive.receive()) is not None:
+                nursery.start_soon(self._serve, arrival)
                 # One scheduling round each: trio starts tasks of the same round in random order.
                 await trio.lowlevel.checkpoint()
             self.app.stop.set()
 
-    async def _serve(self, line: Line) -> None:
+    async def _serve(self, arrival: _Arrival) -> None:
         try:
-            if isinstance(line, TooLong):
-                self._outbox.answer(_refused(jsonrpc.TOO_LONG))
-                return
-            message = jsonrpc.read(line)
-            if message.is_batch:
-                await self._serve_batch(message.items)
+            if arrival.message.is_batch:
+                await self._serve_batch(arrival.message.items)
             else:
-                answer, then = await self._answered(message.items[0])
+                answer, then = await self._answered(arrival.message.items[0])
                 self._outbox.answer(answer)
                 then()
         finally:
-            self._count(-1)
+            self._count(-arrival.calls, -arrival.line_bytes)
 
     async def _serve_batch(self, items: list[jsonrpc.Item]) -> None:
         answers: list[tuple[bytes, Callable[[], None]]] = [(b"", _nothing)] * len(items)
@@ -163,9 +182,10 @@ class Server:
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, _UNEXPECTED)
         return (line if item.id is not None else b""), answer.then or _nothing
 
-    def _count(self, change: int) -> None:
-        self._open_calls += change
-        if self._open_calls > MOST_OPEN_CALLS:
+    def _count(self, calls: int, line_bytes: int) -> None:
+        self._open_calls += calls
+        self._open_bytes += line_bytes
+        if self._open_calls > MOST_OPEN_CALLS or self._open_bytes > MOST_OPEN_BYTES:
             self._room.clear()
         elif not self._room.is_set():
             self._room.set()

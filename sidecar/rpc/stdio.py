@@ -95,7 +95,7 @@ async def read_lines(
 
     Calls `deliver` in the trio thread with all lines of one read, never with none. The reading thread
     waits for nothing but the input, the event loop and the `gates`: it reads on when all are open, so that
-    a sender who takes no answers is held up by its own pipe. Cancelled, it is abandoned where it stands:
+    a sender of more than can be kept is held up by its own pipe. Cancelled, it is abandoned where it stands:
     `deliver` is not called any more, but what it reads until the process ends is lost.
     """
     reader = _Reader(deliver, gates)
@@ -235,10 +235,11 @@ class Pump:
 
     def _discard(self) -> None:
         """The reader is gone for good: what waits and all that comes is dropped."""
-        with self._changed:
-            self._is_closed = True
-            while self._take():
-                pass
+        is_left = True
+        while is_left:
+            with self._changed:  # let go between: much may wait, and nobody is to wait for that
+                self._is_closed = True
+                is_left = bool(self._take())
 
 
 def _write_all(fd: int, data: bytes) -> bool:

@@ -1,21 +1,26 @@
-"""A shell that never reads stdout, never stderr, or neither; closes one in mid-run; pauses for 30 s.
+"""A shell that never reads stdout, never stderr, or neither; closes one in mid-run; pauses for 30 s; or floods.
 
 Each case is a whole run at the log level `debug`, where every request is worth many lines. The run completes,
 the process ends in time, and its memory stays within 10 MB of that under a shell that reads everything. The shell
-that pauses finds all that the contract keeps for it: the answers, the last progress, the completion.
+that pauses finds all that the contract keeps for it: the answers, the last progress, the completion. So does the
+one that sends 200,000 requests in the meantime, for whose answers there is a bound of its own.
 """
 
+import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import psutil
 import trio
 from msgspec import Struct
 
 from sidecar.demo import standin
+from sidecar.rpc.lines import LineSplitter
+from sidecar.rpc.stdio import CHUNK_BYTES
 from tests import harness
 from tests.harness import Library
 from tests.trust.row import Case, Counts, Figure, Row, attempt, each
@@ -24,6 +29,10 @@ Habit = Literal["reads", "never", "closes"]
 MEMORY_MB: Final = 10
 PAUSE_SECONDS: Final = 30
 PAUSES: Final = "pauses both"
+FLOODS: Final = "floods stdin, reads in the end"
+FLOOD_REQUESTS: Final = 200_000
+FLOOD_MB: Final = 60
+"""16 MiB of answers wait in memory, the others on disk; the rest is of the calls under way."""
 FILES_A_SIZE: Final = 60
 """Files for each unit of the size: one request each, some fifteen log lines and two notifications."""
 LONGEST_RUN_SECONDS: Final = 1800
@@ -63,21 +72,26 @@ async def run(size: int, _seed: int) -> Counts:
         failures = await attempt(
             "a shell that reads", partial(_case, Shell(), Path(folder) / "reads", files, peaks)
         )
-        counts = await each(_cases(Path(folder), files, peaks), at_once=2)
+        cases = _cases(Path(folder), files, peaks)
+        counts = await each(cases, at_once=2)
+    counts.wanted = len(cases)
     counts.failures += failures
     floor = peaks.get(Shell().name, 0.0)
+    flooded = peaks.pop(FLOODS, 0.0) - floor
     most = max((peak - floor for peak in peaks.values()), default=0.0)
     counts.figures += [
         Figure("files in each run", files),
         Figure("peak memory of a shell that reads, MB", round(floor, 1)),
         Figure("MB more, most", round(most, 1), at_most=MEMORY_MB),
+        Figure("MB more in a flood", round(flooded, 1), at_most=FLOOD_MB),
     ]
     return counts
 
 
 def _cases(folder: Path, files: int, peaks: dict[str, float]) -> list[Case]:
     cases = [(shell.name, partial(_case, shell, folder / str(n), files, peaks)) for n, shell in enumerate(SHELLS)]
-    return [(PAUSES, partial(_pauses, folder / "pauses", files, peaks)), *cases]
+    pauses = (PAUSES, partial(_pauses, folder / "pauses", files, peaks))
+    return [pauses, (FLOODS, partial(_floods, folder / "floods", files, peaks)), *cases]
 
 
 async def _case(shell: Shell, folder: Path, files: int, peaks: dict[str, float]) -> None:
@@ -126,6 +140,46 @@ async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
     peaks[PAUSES] = peak / 1e6
 
 
+async def _floods(folder: Path, files: int, peaks: dict[str, float]) -> None:
+    folder.mkdir()
+    library, flooded = harness.library(folder, files), trio.Event()
+    answers, completed = Counter[int](), 0
+    async with standin.running() as gemini, harness.unread(library, gemini) as process:
+        gemini.keep_journal = False
+        usage, peak = psutil.Process(process.pid), 0
+        assert process.stdin is not None and process.stdout is not None
+        async with trio.open_nursery() as nursery:
+            await process.stdin.send_all(START)
+            nursery.start_soon(_flood, process.stdin, flooded)
+            with trio.fail_after(LONGEST_RUN_SECONDS):
+                while _status(library) != "completed" or not flooded.is_set():
+                    peak = max(peak, usage.memory_info().rss)
+                    await trio.sleep(0.1)
+        splitter = LineSplitter()
+        with trio.fail_after(LONGEST_RUN_SECONDS):
+            while answers.total() < FLOOD_REQUESTS + 2:
+                for line in splitter.feed(bytes(await process.stdout.receive_some(CHUNK_BYTES))):
+                    message = json.loads(cast("bytes", line))
+                    answers.update([message["id"]] if "id" in message else [])
+                    completed += message.get("method") == harness.COMPLETE
+        await process.stdin.aclose()
+        with trio.fail_after(EXIT_SECONDS):
+            assert await process.wait() == 0
+    peaks[FLOODS] = peak / 1e6
+    assert answers == Counter(range(1, FLOOD_REQUESTS + 3))
+    assert completed == 1
+    assert library.tagged == files
+    harness.check_invariants(library, [])
+
+
+async def _flood(pipe: trio.abc.SendStream, over: trio.Event) -> None:
+    """Nobody reads yet: this ends only if all of it is taken."""
+    for first in range(3, FLOOD_REQUESTS + 3, 100):  # START has 1 and 2
+        ids = range(first, first + 100)
+        await pipe.send_all(b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"status"}\n' % number for number in ids))
+    over.set()
+
+
 async def _treat(habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool]) -> None:
     if habit == "never":
         return
@@ -148,4 +202,4 @@ def _status(library: Library) -> str:
     return str(library.scalar("SELECT max(status) FROM auto_tag_runs"))
 
 
-ROW = Row("shells", "Shells that do not read, close, or pause 30 s", (7, 2000), run)
+ROW = Row("shells", "Shells that do not read, close, pause 30 s, or flood", (8, 2000), run)
