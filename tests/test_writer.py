@@ -144,28 +144,6 @@ async def test_a_job_finds_the_procedures_in_its_connection(path: Path) -> None:
         assert await writer.write(job) == [("it",)]
 
 
-async def test_what_is_prepared_is_prepared_before_the_lock_is_taken(path: Path) -> None:
-    async with writing(path) as writer:
-
-        def prepare() -> None:
-            with closing(sqlite3.connect(path, timeout=0)) as other, other:
-                other.execute("UPDATE audio_files SET rating = 9 WHERE id = 3")
-
-        await writer.write(Job(1, 5), prepare=prepare)
-    assert ratings(path)[::2] == [5, 9]
-
-
-async def test_an_error_while_preparing_belongs_to_its_task(path: Path) -> None:
-    def prepare() -> None:
-        raise ValueError("not ready")
-
-    async with writing(path) as writer:
-        with pytest.raises(ValueError, match="not ready"):
-            await writer.write(Job(1, 77), prepare=prepare)
-        assert await writer.write(Job(2, 5)) == 5
-    assert ratings(path)[0] != 77
-
-
 async def test_a_job_that_waits_in_the_queue_is_cancelled_at_once_and_never_runs(path: Path) -> None:
     gate = threading.Event()
     first, second = Job(1, 5, gate), Job(2, 5)
@@ -290,6 +268,28 @@ async def test_a_job_waits_until_the_lock_was_free_for_half_the_time_that_it_was
         clock.now += idle
         await writer.write(Job(1, 5))
     assert clock.waits == [0.0, pytest.approx(rest)]
+
+
+async def test_a_rest_that_was_too_long_shortens_the_next_by_five_milliseconds_at_most(path: Path) -> None:
+    clock = Clock()
+    async with writing(path, clock) as writer:
+        await writer.write(clock.passes(0.06))
+        clock.now += 0.032
+        await writer.write(clock.passes(0.06))  # 2 ms in hand
+        clock.now += 1.0
+        await writer.write(clock.passes(0.06))  # 5 ms
+        await writer.write(clock.passes(0.06))
+        await writer.write(Job(1, 5))
+    assert clock.waits == [0.0, 0.0, 0.0, pytest.approx(0.025), pytest.approx(0.03)]
+
+
+async def test_the_lock_is_free_for_a_third_of_the_time_when_rests_are_never_exact(path: Path) -> None:
+    clock = Clock()
+    async with writing(path, clock) as writer:
+        for number in range(100):
+            clock.now += 0.003 * (number % 3)
+            await writer.write(clock.passes(0.006))
+    assert clock.now == pytest.approx(0.6 * 3 / 2, abs=0.005)
 
 
 def foreign(path: Path) -> "closing[sqlite3.Connection]":
@@ -587,15 +587,13 @@ async def test_an_error_of_the_file_system_within_a_job_is_a_library_error(path:
 
 async def test_a_task_that_is_cancelled_already_hands_nothing_over(path: Path) -> None:
     job = Job(1, 5)
-    prepared: list[None] = []
     async with writing(path) as writer:
         with trio.CancelScope() as scope:
             scope.cancel()
-            await writer.write(job, prepare=lambda: prepared.append(None))
+            await writer.write(job)
         assert scope.cancelled_caught
         await writer.write(lambda _: None)
     assert not job.begun.is_set()
-    assert not prepared
 
 
 async def test_jobs_that_were_handed_over_before_the_close_are_dealt_with(path: Path) -> None:
@@ -614,24 +612,18 @@ async def test_jobs_that_were_handed_over_before_the_close_are_dealt_with(path: 
 
 
 async def test_an_error_whose_task_has_left_reaches_nobody_and_harms_nobody(path: Path) -> None:
-    gate = threading.Event()
     away = path.with_suffix(".away")
     path.rename(away)
-
-    def prepare() -> None:
-        assert gate.wait(PATIENCE_SECONDS)
-
-    def prepare_in_vain() -> None:
-        prepare()
-        raise ValueError("not ready")
-
-    async with writing(path) as writer:
-        for preparation in (prepare, prepare_in_vain):
-            with trio.move_on_after(0.05) as scope:
-                await writer.write(Job(1, 5), prepare=preparation)
-            assert scope.cancelled_caught
-        gate.set()
-        with pytest.raises(LibraryError):  # handed over after the two, so they have been dealt with
-            await writer.write(Job(2, 6))
-        away.rename(path)
-        assert await writer.write(Job(2, 6)) == 6
+    writer = Writer(path, itertools.count(1))
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, Job(1, 5))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            with pytest.raises(LibraryError):  # handed over after the other, so that has been dealt with
+                await writer.write(Job(2, 6))
+            away.rename(path)
+            assert await writer.write(Job(2, 6)) == 6
+            writer.close()

@@ -1,14 +1,15 @@
 """SQLite's log beside the library: moved into it now and then, and bounded though readers keep it long."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from sidecar.demo.library import create_library
-from sidecar.library.writer import Transaction, nothing
-from tests.test_writer import writing
+from sidecar.library.writer import Transaction
+from tests.test_writer import Clock, writing
 
 FILES = 400
 BIG_JOBS = 8
@@ -56,6 +57,19 @@ WITHOUT_WAITING = ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA busy_timeout=0"]
 FOR_50_MS_AT_MOST = ["PRAGMA busy_timeout=50", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA busy_timeout=0"]
 
 
+class Rest(Clock):
+    """A clock whose writer does something before each job's lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act: Callable[[], None] = lambda: None
+
+    def wait(self, gone: threading.Event, seconds: float) -> None:
+        """The writer rests before each job, if only for no time."""
+        super().wait(gone, seconds)
+        self.act()
+
+
 async def test_only_for_a_long_log_are_readers_waited_for_and_only_until_it_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "library.db"
     create_library(path, files=3)
@@ -65,29 +79,33 @@ async def test_only_for_a_long_log_are_readers_waited_for_and_only_until_it_is_b
         if statement.startswith("PRAGMA") and "data_version" not in statement:
             seen.append(statement)
 
-    async with writing(path) as writer:
+    rest = Rest()
+    async with writing(path, rest) as writer:
 
-        async def seen_before(job: Callable[[Transaction], object], meanwhile: Callable[[], object]) -> list[str]:
+        async def seen_before(
+            job: Callable[[Transaction], object], meanwhile: Callable[[], object] = lambda: None
+        ) -> list[str]:
             """What was done about the log since the last job; then `meanwhile`, then the job."""
             found: list[str] = []
 
-            def prepare() -> None:
+            def before_the_lock() -> None:
                 found.extend(seen)
                 seen.clear()
                 meanwhile()
 
-            await writer.write(job, prepare=prepare)
+            rest.act = before_the_lock
+            await writer.write(job)
             return found
 
         await writer.write(lambda transaction: transaction.connection.set_trace_callback(watch))
         with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM audio_files").fetchone()
-            assert await seen_before(_rows(3000, kilobytes=4), nothing) == []
-            assert await seen_before(_rows(1), nothing) == WITHOUT_WAITING
+            assert await seen_before(_rows(3000, kilobytes=4)) == []
+            assert await seen_before(_rows(1)) == WITHOUT_WAITING
             assert await seen_before(_rows(1), lambda: reader.execute("COMMIT")) == FOR_50_MS_AT_MOST
-            assert await seen_before(_rows(1), nothing) == FOR_50_MS_AT_MOST
-            assert await seen_before(_rows(1), nothing) == []
+            assert await seen_before(_rows(1)) == FOR_50_MS_AT_MOST
+            assert await seen_before(_rows(1)) == []
 
 
 def _edit(transaction: Transaction, files: int, text: str) -> None:

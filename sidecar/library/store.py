@@ -18,7 +18,7 @@ import trio
 from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, check_writable, connect, judge
 from sidecar.library.faults import Fault, LibraryError, translated
-from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer, nothing
+from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
 
 READ_PATIENCE_SECONDS = 5.0
 """Readers of a WAL database wait for nobody, but for recovery and exclusive locks of a moment."""
@@ -60,18 +60,13 @@ class Library:
         """
         return self._writer.generation if self._writer is not None else 0
 
-    async def write(
-        self,
-        run: Callable[[Transaction], T],
-        patience_seconds: float = PATIENCE_SECONDS,
-        prepare: Callable[[], None] = nothing,
-    ) -> T:
+    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         path = await self._open(READ_PATIENCE_SECONDS)
         if self._writer is None:
             self._writer = Writer(path, self._generations)
             self._nursery.start_soon(self._writer.run)
-        return await self._writer.write(run, patience_seconds, prepare)
+        return await self._writer.write(run, patience_seconds)
 
     async def status(self) -> DatabaseStatus:
         """Whether the library can be tagged, and what to do if not. Answers within a moment."""

@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 30.0
 _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
 """Between tries for the lock: the delays of SQLite's own busy handler (sqliteDefaultBusyCallback)."""
 _LONGEST_REST_SECONDS = 1.0
+_REST_IN_HAND_SECONDS = 0.005
+"""So much of a rest that was longer than it had to be (a checkpoint, a late wake-up) shortens the next ones."""
 _ROWS_A_CHECKPOINT = 3000
 """About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
 _LONG_LOG_PAGES = 2000
@@ -41,10 +43,6 @@ _READERS_MS = 50
 """How long such an instant is waited for, with the lock held: our own reads take a few milliseconds."""
 
 T = TypeVar("T")
-
-
-def nothing() -> None:
-    """What a job without preparation prepares."""
 
 
 class Transaction(Struct, frozen=True):
@@ -63,11 +61,8 @@ class Transaction(Struct, frozen=True):
 class _Job:
     """One write on its way: pending, then either claimed by the thread or abandoned by its task."""
 
-    def __init__(
-        self, run: Callable[[Transaction], Any], patience_seconds: float, prepare: Callable[[], None]
-    ) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float) -> None:
         self.run = run
-        self.prepare = prepare
         self.patience_seconds = patience_seconds
         self.abandoned = threading.Event()
         self._token = trio.lowlevel.current_trio_token()
@@ -131,18 +126,10 @@ class Writer:
         """No more jobs; those that wait are still dealt with (their tasks are gone, or want them)."""
         self._jobs.put(None)
 
-    async def write(
-        self,
-        run: Callable[[Transaction], T],
-        patience_seconds: float = PATIENCE_SECONDS,
-        prepare: Callable[[], None] = nothing,
-    ) -> T:
-        """Runs `run` in a transaction of its own, `prepare` in the thread before the lock is taken.
-
-        Raises LibraryError, and whatever the two raise.
-        """
+    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(run, patience_seconds, prepare)
+        job = _Job(run, patience_seconds)
         self._jobs.put(job)
         result: T = await trio.lowlevel.wait_task_rescheduled(job.abort)
         return result
@@ -152,11 +139,6 @@ class Writer:
         shape: Shape | None = None
         try:
             while (job := self._jobs.get()) is not None:
-                prepared = outcome.capture(job.prepare)
-                if isinstance(prepared, outcome.Error):
-                    if job.claim():
-                        job.post(prepared)
-                    continue
                 try:
                     if connection is None or shape is None:
                         connection, shape = self._open()
@@ -214,8 +196,10 @@ class Writer:
         result = self._attempt(connection, shape, job, careful=False)
         if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
             result = self._attempt(connection, shape, job, careful=True)
-        now = self._monotonic()
-        self._free_at = now + min((now - began) / 2, _LONGEST_REST_SECONDS)
+        held = self._monotonic() - began
+        self._free_at = (
+            max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(held / 2, _LONGEST_REST_SECONDS)
+        )
         return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
 
     def _attempt(

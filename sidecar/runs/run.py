@@ -205,7 +205,8 @@ class Run:
             seconds=round(now - batch.began_at, 3),
         )
         try:
-            written = await self._library.write(job, prepare=job.prepare)
+            job.prepare()
+            written = await self._library.write(job)
         except LibraryError as error:
             self._lose(batch, job, error)
         except Exception:

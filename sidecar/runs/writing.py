@@ -1,7 +1,8 @@
 """One batch's outcomes, committed: what each file becomes, and the transaction that makes it so.
 
-What is to be written is worked out in the writer thread before it takes the lock, as if nobody had
-changed anything; what somebody has changed meanwhile is sorted out under the lock.
+What is to be written is worked out before the lock is taken, as if nobody had changed anything; what somebody
+has changed meanwhile is sorted out under the lock. In the trio thread, since two threads that compute at the same
+time pass the GIL to and fro, and make each other slower by more than they gain.
 """
 
 import sqlite3
@@ -59,7 +60,7 @@ class _Prepared(Struct, frozen=True):
 
 
 class Writing:
-    """One batch on its way into the database; `prepare`, then the call, both in the writer thread."""
+    """One batch on its way into the database: `prepare` in the trio thread, then the call in the writer's."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Writing:
         self._prepared: _Prepared | None = None
 
     def prepare(self) -> None:
-        """Works out what is to be written. Only reads what the trio thread may be changing meanwhile."""
+        """Works out what is to be written."""
         self._prepared = self._ready(self._outcomes(self._knowledge.vocabulary))
 
     def __call__(self, transaction: Transaction) -> Written:
