@@ -53,6 +53,8 @@ READ_AHEAD = 1
 """Batches whose request is made and waits for a place. More would be fixed too early: an exclusion that is
 added meanwhile, or tags that a person sets, would come too late for them.
 """
+READY = 2
+"""Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
 LOCKED_BATCHES = 2
 """So many batches in a row that found the database locked for their whole patience end the run."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
@@ -94,6 +96,7 @@ class Run:
         self._asking_places = trio.Semaphore(plan.max_parallel + ahead)
         # As many as may be asked for at once may wait for the writer.
         self._open_places = trio.Semaphore(2 * plan.max_parallel + ahead)
+        self._ready_places = trio.Semaphore(READY)
 
     async def work(self) -> None:
         """Tags everything, or ends early; `summary` says which. Cancel it to cancel the run."""
@@ -194,6 +197,13 @@ class Run:
             writing.start_soon(self._write, batch, asked)
 
     async def _write(self, batch: Batch, asked: Asked) -> None:
+        try:
+            async with self._ready_places:
+                await self._save(batch, asked)
+        finally:
+            self._open_places.release()
+
+    async def _save(self, batch: Batch, asked: Asked) -> None:
         now = trio.current_time()
         job = Writing(
             batch,
@@ -219,8 +229,6 @@ class Run:
             self._knowledge.adopt(written.tables)
             self._knowledge.mappings.saved(written.mappings)
             self._report(batch, written.outcome)
-        finally:
-            self._open_places.release()
 
     def _lose(self, batch: Batch, job: Writing, error: LibraryError) -> None:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
