@@ -39,10 +39,10 @@ class Client:
 
     `transcript` holds every line of stdout, decoded, in order, and `raw` its bytes; `seen` the messages with
     batches taken apart; `log` every byte of stderr. `objections` says what the OpenRPC document does not allow.
-    `expected` counts the ids under which an answer is due, `lines_due` the lines that hold them, `silent_starts`
-    the runs that a notification asked for, `called` the calls of each method. `runs` maps each run to the
-    length of the stand-in's journal when it was asked for and when its start was answered; `starts` has the
-    first of it for every attempt.
+    `expected` counts the ids under which an answer is due, `lines_due` the lines that hold them, `answers_due`
+    the answers that have still to come (below 0: too many came), `silent_starts` the runs that a notification
+    asked for, `called` the calls of each method. `runs` maps each run to the length of the stand-in's journal
+    when it was asked for and when its start was answered; `starts` has the first of it for every attempt.
     """
 
     def __init__(self, process: trio.Process, gemini: StandIn | None, *, quiet: bool) -> None:
@@ -59,6 +59,7 @@ class Client:
         self.heard_all = False
         self.expected: Counter[str] = Counter()
         self.lines_due = 0
+        self.answers_due = 0
         self.silent_starts = 0
         self.called: Counter[str] = Counter()
         self.secrets = {KEY}
@@ -225,6 +226,7 @@ class Client:
         """The one place that every answer and notification passes."""
         asked, journal_length = self._asked.get(_id_key(message), (None, 0))
         self.seen.append(Seen(message.get("method", asked), message))
+        self.answers_due -= "method" not in message
         try:
             check_message(_document(), asked, message)
         except AssertionError as error:
@@ -262,12 +264,8 @@ class Client:
                 return False
             self._asked[key] = (str(method), self._journal_length)
         self.expected[key] += 1
+        self.answers_due += 1
         return True
-
-    @property
-    def answers_due(self) -> int:
-        """How many answers have still to come; below 0 where there were too many."""
-        return self.expected.total() - sum("method" not in message for _, message in self.seen)
 
     @property
     def _journal_length(self) -> int:
