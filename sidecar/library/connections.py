@@ -22,9 +22,10 @@ _MIGRATED: dict[str, frozenset[str]] = {
 
 
 class Shape(Struct, frozen=True):
-    """The columns of the shell's tables that some libraries have and others lack."""
+    """The columns of the shell's tables, some of which other libraries lack, as of a version of the schema."""
 
     columns: dict[str, frozenset[str]]
+    version: int
 
     def has(self, table: str, column: str) -> bool:
         """Whether that column may be named in a statement."""
@@ -78,18 +79,32 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
 
 def judge(connection: sqlite3.Connection) -> Shape:
     """The library's shape. Raises LibraryError NOT_A_LIBRARY, sqlite3.Error."""
+    version = _schema_version(connection)
     columns = {table: _columns(connection, table) for table in {**_REQUIRED, **_MIGRATED}}
     if any(not names <= columns[table] for table, names in _REQUIRED.items()):
         raise LibraryError(Fault.NOT_A_LIBRARY)
     if any(not names <= columns[table] for table, names in _MIGRATED.items()):
         raise LibraryError(Fault.NOT_A_LIBRARY, OLDER)
-    return Shape(columns)
+    return Shape(columns, version)
+
+
+def still_holds(connection: sqlite3.Connection, shape: Shape) -> bool:
+    """Whether nobody has changed the schema since: a shell that migrates may add and remove columns.
+
+    Raises sqlite3.Error.
+    """
+    return _schema_version(connection) == shape.version
 
 
 def check_writable(path: Path) -> None:
     """Raises LibraryError READ_ONLY where nobody may write: also told to root, whom no file mode stops."""
     if not path.stat().st_mode & 0o222:
         raise LibraryError(Fault.READ_ONLY)
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
+    return version
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import trio
 
 from sidecar.contract import DatabaseStatus
-from sidecar.library.connections import Shape, check_writable, connect, judge
+from sidecar.library.connections import Shape, check_writable, connect, judge, still_holds
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
 
@@ -139,6 +139,8 @@ class Library:
                 connection = connect(path, busy_seconds=READ_PATIENCE_SECONDS, writes=False)
                 shape = judge(connection)
             try:
+                if not still_holds(connection, shape):
+                    shape = judge(connection)
                 return query(connection, shape)
             finally:
                 self._idle.append((connection, shape))

@@ -24,7 +24,7 @@ import outcome
 import trio
 from msgspec import Struct
 
-from sidecar.library.connections import Shape, check_writable, connect, judge
+from sidecar.library.connections import Shape, check_writable, connect, judge, still_holds
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.procedures import create_procedures
 
@@ -109,6 +109,7 @@ class Writer:
         self._wait = wait
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
+        self._opened: tuple[sqlite3.Connection, Shape] | None = None
         self._data_version: int | None = None
         self.generation = 0
         self._checkpointed_rows = 0
@@ -135,45 +136,64 @@ class Writer:
         return result
 
     def _serve(self) -> None:
-        connection: sqlite3.Connection | None = None
-        shape: Shape | None = None
         try:
             while (job := self._jobs.get()) is not None:
-                try:
-                    if connection is None or shape is None:
-                        connection, shape = self._open()
-                    begun = self._begin(connection, job)
-                except (sqlite3.Error, LibraryError, OSError) as error:
-                    if job.claim():
-                        job.post(outcome.Error(self._named(error)))
-                    continue
-                if begun:
-                    job.post(self._transact(connection, shape, job))
-                    self._checkpoint(connection)
+                self._deal_with(job)
         finally:
-            if connection is not None:
-                connection.close()
+            self._close()
+
+    def _deal_with(self, job: _Job) -> None:
+        self._wait(job.abandoned, max(0.0, self._free_at - self._monotonic()))
+        try:
+            transaction = self._begin(job, careful=False)
+        except (sqlite3.Error, LibraryError, OSError) as error:
+            if job.claim():
+                job.post(outcome.Error(self._named(error)))
+            return
+        if transaction is None:
+            return
+        if job.claim():
+            job.post(self._transact(transaction, job))
+            self._checkpoint()
+        else:
+            _roll_back(transaction.connection)
 
     def _open(self) -> tuple[sqlite3.Connection, Shape]:
-        check_writable(self._path)
-        connection = connect(self._path, busy_seconds=1, writes=True)
-        try:
-            shape = judge(connection)
-            create_procedures(connection, shape)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, shape
+        if self._opened is None:
+            check_writable(self._path)
+            connection = connect(self._path, busy_seconds=1, writes=True)
+            try:
+                shape = judge(connection)
+                create_procedures(connection, shape)
+            except BaseException:
+                connection.close()
+                raise
+            self._opened = connection, shape
+            self._data_version = None
+            self._checkpointed_rows = 0
+        return self._opened
 
-    def _begin(self, connection: sqlite3.Connection, job: _Job) -> bool:
-        """Takes the lock for the job; False if its task is gone. Raises sqlite3.Error after its patience."""
-        self._wait(job.abandoned, max(0.0, self._free_at - self._monotonic()))
-        if not self._patiently(connection, "BEGIN IMMEDIATE", job):
-            return False
-        if not job.claim():
-            connection.execute("ROLLBACK")
-            return False
-        return True
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None
+
+    def _begin(self, job: _Job, *, careful: bool) -> Transaction | None:
+        """Takes the lock for the job; None if its task is gone.
+
+        Raises LibraryError, OSError, and sqlite3.Error, for one after its patience.
+        """
+        while True:
+            connection, shape = self._open()
+            if not self._patiently(connection, "BEGIN IMMEDIATE", job):
+                return None
+            try:
+                if not self._is_changed(connection) or still_holds(connection, shape):
+                    return Transaction(connection, shape, self.generation, careful)
+            except sqlite3.Error:
+                _roll_back(connection)
+                raise
+            self._close()  # the procedures name columns that may be gone, and lack those that have come
 
     def _patiently(self, connection: sqlite3.Connection, statement: str, job: _Job) -> bool:
         """Runs BEGIN or COMMIT once no other process is in the way; False if the task left meanwhile."""
@@ -190,42 +210,45 @@ class Writer:
                 return True
         return False
 
-    def _transact(self, connection: sqlite3.Connection, shape: Shape, job: _Job) -> "outcome.Outcome[Any]":
+    def _transact(self, transaction: Transaction, job: _Job) -> "outcome.Outcome[Any]":
         """The job's result, named errors included, once its transaction has ended."""
         began = self._monotonic()
-        result = self._attempt(connection, shape, job, careful=False)
+        result = self._attempt(transaction, job)
         if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
-            result = self._attempt(connection, shape, job, careful=True)
+            result = self._attempt_again(job)
         held = self._monotonic() - began
         self._free_at = (
             max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(held / 2, _LONGEST_REST_SECONDS)
         )
         return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
 
-    def _attempt(
-        self, connection: sqlite3.Connection, shape: Shape, job: _Job, *, careful: bool
-    ) -> "outcome.Outcome[Any]":
-        try:
-            if careful:
-                self._patiently(connection, "BEGIN IMMEDIATE", job)
-            self._look_for_foreign_changes(connection)
-            result: outcome.Outcome[Any] = outcome.capture(
-                job.run, Transaction(connection, shape, self.generation, careful)
-            )
-            if isinstance(result, outcome.Value):
+    def _attempt(self, transaction: Transaction, job: _Job) -> "outcome.Outcome[Any]":
+        connection = transaction.connection
+        result: outcome.Outcome[Any] = outcome.capture(job.run, transaction)
+        if isinstance(result, outcome.Value):
+            try:
                 self._patiently(connection, "COMMIT", job)
-        except sqlite3.Error as error:
-            result = outcome.Error(error)
-        if connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                result = outcome.Error(error)
+        _roll_back(connection)
         return result
 
-    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+    def _attempt_again(self, job: _Job) -> "outcome.Outcome[Any]":
+        try:
+            transaction = self._begin(job, careful=True)
+        except (sqlite3.Error, LibraryError, OSError) as error:
+            return outcome.Error(error)
+        assert transaction is not None, "a task whose job is claimed does not leave"
+        return self._attempt(transaction, job)
+
+    def _checkpoint(self) -> None:
         """Moves the log into the database while the lock rests: the task has its result, others may write.
 
         A log that readers have made long is tried again after each transaction, until it begins anew.
         """
+        if self._opened is None:  # the second attempt found the library gone
+            return
+        connection, _ = self._opened
         due = connection.total_changes - self._checkpointed_rows >= _ROWS_A_CHECKPOINT
         if not due and not self._log_is_long:
             return
@@ -240,12 +263,14 @@ class Writer:
                 self._log_is_long = pages > _LONG_LOG_PAGES
         connection.execute("PRAGMA busy_timeout=0")
 
-    def _look_for_foreign_changes(self, connection: sqlite3.Connection) -> None:
+    def _is_changed(self, connection: sqlite3.Connection) -> bool:
         """`data_version` of this connection moves when any other one commits: only other processes do."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._data_version:
-            self._data_version = version
-            self.generation = next(self._generations)
+        if version == self._data_version:
+            return False
+        self._data_version = version
+        self.generation = next(self._generations)
+        return True
 
     def _named(self, error: BaseException) -> BaseException:
         if isinstance(error, sqlite3.Error):
@@ -253,3 +278,10 @@ class Writer:
         if isinstance(error, FileNotFoundError):
             return LibraryError(Fault.MISSING)
         return LibraryError(Fault.READ_ONLY) if isinstance(error, OSError) else error
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Ends the transaction, if there is one: many errors have ended it already."""
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")

@@ -140,3 +140,54 @@ async def test_a_tag_retired_while_batches_wait_for_the_lock_is_written_by_none(
         done = await subject.complete(started["run_id"])
         assert done["processed_files"] == 80, done
     assert library.query("SELECT audio_file_id FROM rpg_tags WHERE tag_value = ?", keyword) == []
+
+
+ADDED = (
+    "ALTER TABLE audio_files ADD COLUMN updated_at DATETIME",
+    "ALTER TABLE rpg_tags ADD COLUMN note TEXT",
+    "CREATE INDEX files_by_update ON audio_files (updated_at, genre)",
+    "CREATE TABLE tagged_log (file_id INTEGER, value TEXT)",
+    """CREATE TRIGGER log_tags AFTER INSERT ON rpg_tags BEGIN
+        INSERT INTO tagged_log VALUES (NEW.audio_file_id, NEW.tag_value); END""",
+)
+REMOVED = (
+    "ALTER TABLE audio_files DROP COLUMN updated_at",
+    "ALTER TABLE audio_files DROP COLUMN duration",
+    "ALTER TABLE tag_mapping_cache DROP COLUMN created_at",
+)
+
+
+async def migrated_in_the_middle(library: Library, statements: tuple[str, ...]) -> None:
+    """A run of three batches of 20 files, all tagged; the shell migrates after the first."""
+    gate = trio.Event()
+
+    def script(received: Received) -> Reply:
+        reply = standin.ok(harness.answers(received))
+        return reply if len(gemini.journal) == 1 else Reply(body=reply.body, gate=gate)
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        started = await subject.result("auto_tag_files", batch_size=20, max_parallel=1)
+        await harness.eventually(lambda: bool(subject.events("tagging-batch")))
+        with trio.fail_after(20):
+            await gemini.wait_for(2)
+        with library.edited() as shell:
+            for statement in statements:
+                shell.execute(statement)
+        gate.set()
+        done = await subject.complete(started["run_id"])
+        assert (done["processed_files"], done["failed_files"]) == (60, 0), done
+        if "tagged_log" in library.baseline:
+            library.baseline["tagged_log"] = library.snapshot()["tagged_log"]
+
+
+async def test_a_shell_that_adds_columns_and_triggers_during_a_run_costs_no_file(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    await migrated_in_the_middle(library, ADDED)
+    assert library.file(1)["updated_at"] is None
+    assert library.file(60)["updated_at"] is not None, "written where it exists"
+    logged = library.query("SELECT DISTINCT file_id FROM tagged_log ORDER BY file_id")
+    assert [row["file_id"] for row in logged] == list(range(21, 61))
+
+
+async def test_a_shell_that_removes_columns_during_a_run_costs_no_file(tmp_path: Path) -> None:
+    await migrated_in_the_middle(harness.library(tmp_path, 60, with_dates=True), REMOVED)
