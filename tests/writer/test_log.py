@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sidecar.demo.library import create_library
 from sidecar.library.writer import Transaction
-from tests.test_writer import Clock, writing
+from tests.writer.scenes import Clock, writing
 
 FILES = 400
 BIG_JOBS = 8

@@ -1,0 +1,127 @@
+"""Writers, jobs for them, their time, and another program in the same library."""
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import trio
+import trio.testing
+
+from sidecar.library.writer import Transaction, Writer
+
+PATIENCE_SECONDS = 20.0
+
+
+class Clock:
+    """Time for a writer's thread: it passes while the thread waits, and where a job says so."""
+
+    def __init__(self, meanwhile: Callable[[threading.Event], object] = lambda _: None) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        self._meanwhile = meanwhile
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, gone: threading.Event, seconds: float) -> None:
+        """Nothing waits in truth; what happens meanwhile, but for waits of no time at all, does."""
+        self.waits.append(seconds)
+        self.now += seconds
+        if seconds:
+            self._meanwhile(gone)
+
+    def passes(self, seconds: float) -> Callable[[Transaction], None]:
+        """A job that takes so long."""
+
+        def job(_transaction: Transaction) -> None:
+            self.now += seconds
+
+        return job
+
+
+@asynccontextmanager
+async def writing(path: Path, clock: Clock | None = None) -> AsyncIterator[Writer]:
+    timing = () if clock is None else (clock.monotonic, clock.wait)
+    writer = Writer(path, itertools.count(1), *timing)
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            try:
+                yield writer
+            finally:
+                writer.close()
+                with trio.CancelScope(shield=True):
+                    await writer.ended.wait()
+
+
+class Job:
+    """Sets a file's rating; waits at its gate within the transaction, if it has one."""
+
+    def __init__(self, number: int, rating: int, gate: threading.Event | None = None) -> None:
+        self._number = number
+        self._rating = rating
+        self._gate = gate
+        self.begun = threading.Event()
+
+    def __call__(self, transaction: Transaction) -> int:
+        self.begun.set()
+        transaction.connection.execute(
+            "UPDATE audio_files SET rating = ? WHERE id = ?", (self._rating, self._number)
+        )
+        if self._gate is not None:
+            assert self._gate.wait(PATIENCE_SECONDS)
+        return self._rating
+
+
+def ratings(path: Path) -> list[int | None]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute("SELECT rating FROM audio_files ORDER BY id")]
+
+
+async def begun(job: Job) -> None:
+    assert await trio.to_thread.run_sync(job.begun.wait, PATIENCE_SECONDS)
+
+
+def foreign(path: Path) -> "closing[sqlite3.Connection]":
+    """Another program, as far as SQLite can tell."""
+    return closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0))
+
+
+class Refused:
+    """Sets a file's rating, then does what the database refuses, on the first try only unless `always`."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None, *, always: bool = False) -> None:
+        self._before = before
+        self._always = always
+        self.tries: list[tuple[bool, int, int | None]] = []
+        """(careful, generation, the rating that was found) of each."""
+
+    def __call__(self, transaction: Transaction) -> str:
+        connection = transaction.connection
+        found = connection.execute("SELECT rating FROM audio_files WHERE id = 1").fetchone()[0]
+        self.tries.append((transaction.careful, transaction.generation, found))
+        connection.execute("UPDATE audio_files SET rating = 77 WHERE id = 1")
+        if self._always or not transaction.careful:
+            self._before()
+            connection.execute("INSERT INTO audio_files (file_path) SELECT file_path FROM audio_files")
+        return "in the second try"
+
+
+@asynccontextmanager
+async def at_the_second_begin(writer: Writer, act: Callable[[], object]) -> AsyncIterator[Refused]:
+    """A job that is refused; `act` happens just before its second transaction takes the lock."""
+
+    def watch(connection: sqlite3.Connection) -> None:
+        def on_statement(statement: str) -> None:
+            if statement.startswith("BEGIN"):
+                connection.set_trace_callback(None)
+                act()
+
+        connection.set_trace_callback(on_statement)
+
+    connections: list[sqlite3.Connection] = []
+    await writer.write(lambda transaction: connections.append(transaction.connection))
+    yield Refused(lambda: watch(connections[0]))
