@@ -94,8 +94,9 @@ class Client:
 
     async def request(self, method: str, **params: Any) -> Message:
         """The whole answer to a call."""
+        start = len(self.transcript)
         number = await self.send(method, **params)
-        return await self.wait_for(lambda message: is_answer(message, number))
+        return await self.wait_for(lambda message: is_answer(message, number), start=start)
 
     async def result(self, method: str, **params: Any) -> Any:
         """The result of a call that must not fail."""
