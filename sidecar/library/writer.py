@@ -35,7 +35,7 @@ _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0
 _LONGEST_REST_SECONDS = 1.0
 _REST_IN_HAND_SECONDS = 0.005
 """So much of a rest that was longer than it had to be (a checkpoint, a late wake-up) shortens the next ones."""
-_ROWS_A_CHECKPOINT = 3000
+_ROWS_A_CHECKPOINT = 2000
 """About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
 _LONG_LOG_PAGES = 2000
 """8 MB, as libraries are. SQLite begins the log anew only at an instant when nobody reads from it."""
