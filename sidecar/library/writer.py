@@ -37,8 +37,8 @@ _REST_IN_HAND_SECONDS = 0.005
 """So much of a rest that was longer than it had to be (a checkpoint, a late wake-up) shortens the next ones."""
 _ROWS_A_CHECKPOINT = 2000
 """About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
-_LONG_LOG_PAGES = 2000
-"""8 MB, as libraries are. SQLite begins the log anew only at an instant when nobody reads from it."""
+_LONG_LOG_PAGES = 1500
+"""6 MB, less than libraries take. SQLite begins the log anew only at an instant when nobody reads from it."""
 _READERS_MS = 50
 """How long such an instant is waited for, with the lock held: our own reads take a few milliseconds."""
 

@@ -61,7 +61,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "→ return mood or 'X' if": "a valid mood is not empty; the `or` tells mypy so",
     },
     "sidecar.library.writer": {
-        "_LONG_LOG_PAGES = 2001": "a measure: one page more",
+        "_LONG_LOG_PAGES = 1501": "a measure: one page more",
         "pages >= _LONG_LOG_PAGES": "a measure: one page more",
         "CapacityLimiter(2)": "a limiter of its own for one thread",
         "busy_seconds=2": "counts for the switch to WAL alone; then SQLite's own waiting is switched off",
