@@ -77,6 +77,19 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
     return connection
 
 
+def open_library_file(path: Path, *, busy_seconds: float, writes: bool) -> tuple[sqlite3.Connection, Shape]:
+    """A connection to a library, and its shape; no connection stays open to what is none.
+
+    Raises LibraryError NOT_A_LIBRARY, sqlite3.Error.
+    """
+    connection = connect(path, busy_seconds=busy_seconds, writes=writes)
+    try:
+        return connection, judge(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
 def judge(connection: sqlite3.Connection) -> Shape:
     """The library's shape. Raises LibraryError NOT_A_LIBRARY, sqlite3.Error."""
     version = _schema_version(connection)

@@ -9,14 +9,14 @@ import itertools
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from sidecar.contract import DatabaseStatus
-from sidecar.library.connections import Shape, check_writable, connect, judge, still_holds
+from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
 
@@ -123,29 +123,29 @@ class Library:
 
     def _judge(self, path: Path, patience_seconds: float) -> None:
         try:
-            connection = connect(path, busy_seconds=patience_seconds, writes=False)
-            try:
-                judge(connection)
-            finally:
-                connection.close()
+            connection, _ = open_library_file(path, busy_seconds=patience_seconds, writes=False)
+            connection.close()
         except sqlite3.Error as error:
             raise translated(error, path) from None
 
     def _read(self, path: Path, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
         try:
+            connection, shape = self._reader(path)
             try:
-                connection, shape = self._idle.popleft()
-            except IndexError:
-                connection = connect(path, busy_seconds=READ_PATIENCE_SECONDS, writes=False)
-                shape = judge(connection)
-            try:
-                if not still_holds(connection, shape):
-                    shape = judge(connection)
                 return query(connection, shape)
             finally:
                 self._idle.append((connection, shape))
         except sqlite3.Error as error:
             raise translated(error, path) from None
+
+    def _reader(self, path: Path) -> tuple[sqlite3.Connection, Shape]:
+        """A reading connection, and what the library is like now."""
+        with suppress(IndexError):
+            connection, shape = self._idle.popleft()
+            if still_holds(connection, shape):
+                return connection, shape
+            connection.close()
+        return open_library_file(path, busy_seconds=READ_PATIENCE_SECONDS, writes=False)
 
 
 @asynccontextmanager

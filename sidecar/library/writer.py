@@ -24,7 +24,7 @@ import outcome
 import trio
 from msgspec import Struct
 
-from sidecar.library.connections import Shape, check_writable, connect, judge, still_holds
+from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.procedures import create_procedures
 
@@ -161,9 +161,8 @@ class Writer:
     def _open(self) -> tuple[sqlite3.Connection, Shape]:
         if self._opened is None:
             check_writable(self._path)
-            connection = connect(self._path, busy_seconds=1, writes=True)
+            connection, shape = open_library_file(self._path, busy_seconds=1, writes=True)
             try:
-                shape = judge(connection)
                 create_procedures(connection, shape)
             except BaseException:
                 connection.close()
@@ -188,7 +187,7 @@ class Writer:
             if not self._patiently(connection, "BEGIN IMMEDIATE", job):
                 return None
             try:
-                if not self._is_changed(connection) or still_holds(connection, shape):
+                if not self._sees_foreign_changes(connection) or still_holds(connection, shape):
                     return Transaction(connection, shape, self.generation, careful)
             except sqlite3.Error:
                 _roll_back(connection)
@@ -263,7 +262,7 @@ class Writer:
                 self._log_is_long = pages > _LONG_LOG_PAGES
         connection.execute("PRAGMA busy_timeout=0")
 
-    def _is_changed(self, connection: sqlite3.Connection) -> bool:
+    def _sees_foreign_changes(self, connection: sqlite3.Connection) -> bool:
         """`data_version` of this connection moves when any other one commits: only other processes do."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version == self._data_version:
