@@ -44,7 +44,7 @@ from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.plan import Plan
 from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
 from sidecar.runs.stamps import rfc3339
-from sidecar.runs.writing import Writing
+from sidecar.runs.writing import Writing, lost
 from sidecar.tagging.records import Snapshot
 
 log = logging.getLogger(__name__)
@@ -205,23 +205,22 @@ class Run:
 
     async def _save(self, batch: Batch, asked: Asked) -> None:
         now = trio.current_time()
-        job = Writing(
-            batch,
-            asked,
-            self._knowledge,
-            self.plan.stamp(datetime.now(UTC)),
-            dry_run=self.plan.dry_run,
-            elapsed_seconds=round(now - self._began_at, 3),
-            seconds=round(now - batch.began_at, 3),
-        )
         try:
-            job.prepare()
-            written = await self._library.write(job)
+            writing = Writing(
+                batch,
+                asked,
+                self._knowledge,
+                self.plan.stamp(datetime.now(UTC)),
+                dry_run=self.plan.dry_run,
+                elapsed_seconds=round(now - self._began_at, 3),
+                seconds=round(now - batch.began_at, 3),
+            )
+            written = await self._library.write(writing)
         except LibraryError as error:
-            self._lose(batch, job, error)
+            self._lose(batch, asked, error)
         except Exception:
             log.exception("batch failed while being written")
-            self._lose(batch, job, LibraryError(Fault.REFUSED, INTERNAL))
+            self._lose(batch, asked, LibraryError(Fault.REFUSED, INTERNAL))
         else:
             self._locked_in_a_row = 0
             self._saved.add(batch.meter.usage)
@@ -230,9 +229,9 @@ class Run:
             self._knowledge.mappings.saved(written.mappings)
             self._report(batch, written.outcome)
 
-    def _lose(self, batch: Batch, job: Writing, error: LibraryError) -> None:
+    def _lose(self, batch: Batch, asked: Asked, error: LibraryError) -> None:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
-        outcome = job.lost(error)
+        outcome = lost(batch, asked, error)
         self.unsaved_failures.extend(outcome.failures)
         self._locked_in_a_row += 1
         if error.ends_run or self._locked_in_a_row >= LOCKED_BATCHES:

@@ -60,7 +60,7 @@ class _Prepared(Struct, frozen=True):
 
 
 class Writing:
-    """One batch on its way into the database: `prepare` in the trio thread, then the call in the writer's."""
+    """One batch on its way into the database: made in the trio thread, called in the writer's."""
 
     def __init__(
         self,
@@ -80,10 +80,6 @@ class Writing:
         self._dry_run = dry_run
         self._elapsed_seconds = elapsed_seconds
         self._seconds = seconds
-        self._prepared: _Prepared | None = None
-
-    def prepare(self) -> None:
-        """Works out what is to be written."""
         self._prepared = self._ready(self._outcomes(self._knowledge.vocabulary))
 
     def __call__(self, transaction: Transaction) -> Written:
@@ -91,7 +87,7 @@ class Writing:
         tables = self._knowledge.newer(transaction)
         vocabulary = self._knowledge.vocabulary if tables is None else tables.vocabulary
         prepared = self._prepared
-        if prepared is None or vocabulary.fingerprint != prepared.outcomes.vocabulary.fingerprint:
+        if vocabulary.fingerprint != prepared.outcomes.vocabulary.fingerprint:
             prepared = self._ready(self._outcomes(vocabulary))
         if transaction.generation != self._batch.generation:
             prepared = self._unless_changed(transaction.connection, prepared)
@@ -100,13 +96,6 @@ class Writing:
         write_rows(transaction.connection, prepared.rows)
         learnt = [] if self._dry_run else [entry for entry in prepared.outcomes.used if not entry.saved]
         return Written(prepared.told, learnt, tables)
-
-    def lost(self, error: LibraryError) -> BatchOutcome:
-        """Every file of the batch as failed, after its transaction was rolled back."""
-        failed = {
-            snapshot.file.id: Failed(Reason.DATABASE_ERROR, error.sentence) for snapshot in self._batch.files
-        }
-        return BatchOutcome(0, self._batch.failures({**failed, **self._asked.failed}))
 
     def _outcomes(self, vocabulary: Vocabulary) -> _Outcomes:
         failed, used, sources = dict(self._asked.failed), Counter[Mapping](), list[Sources]()
@@ -184,6 +173,12 @@ class Writing:
             usage=self._batch.meter.usage,
             sources=sources,
         )
+
+
+def lost(batch: Batch, asked: Asked, error: LibraryError) -> BatchOutcome:
+    """Every file of the batch as failed, after its transaction was rolled back."""
+    failed = {snapshot.file.id: Failed(Reason.DATABASE_ERROR, error.sentence) for snapshot in batch.files}
+    return BatchOutcome(0, batch.failures({**failed, **asked.failed}))
 
 
 def without_refused(
