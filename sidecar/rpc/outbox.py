@@ -154,14 +154,17 @@ class Spool:
 
     Nothing put is lost or overtaken, and no failure of the disk is an exception: what it refuses is kept in
     memory, and said so; what it cannot give back, against all expectation, becomes the end of a line.
-    `size_bytes` is what it takes on disk.
     """
 
     def __init__(self, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._segment_bytes = segment_bytes
         self._segments: deque[_Segment] = deque()
         self._refused = b""
-        self.size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        return sum(segment.written_bytes for segment in self._segments)
 
     @property
     def is_refused(self) -> bool:
@@ -177,9 +180,7 @@ class Spool:
             except OSError as error:  # no folder for temporary files, or too many files are open
                 _complain(error)
                 return
-        before_bytes = self._segments[-1].written_bytes
         self._refused = self._segments[-1].append(data)
-        self.size_bytes += self._segments[-1].written_bytes - before_bytes
 
     def take(self) -> bytes:
         """The next bytes, `b""` when nothing waits."""
@@ -190,19 +191,14 @@ class Spool:
             except OSError:
                 log.exception("answers that waited on disk cannot be read back and are lost")
                 return self._give_up()
-            self._drop_first()
+            self._segments.popleft().file.close()
         data, self._refused = self._refused, b""
         return data
-
-    def _drop_first(self) -> None:
-        spent = self._segments.popleft()
-        self.size_bytes -= spent.written_bytes
-        spent.file.close()
 
     def _give_up(self) -> bytes:
         """Drops all: segments do not end where lines do. The line that was cut short ends, the next is whole."""
         while self._segments:
-            self._drop_first()
+            self._segments.popleft().file.close()
         self._refused = b""
         return b"\n"
 

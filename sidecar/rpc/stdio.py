@@ -235,10 +235,10 @@ class Pump:
 
     def _discard(self) -> None:
         """The reader is gone for good: what waits and all that comes is dropped."""
+        self.close()
         is_left = True
         while is_left:
             with self._changed:  # let go between: much may wait, and nobody is to wait for that
-                self._is_closed = True
                 is_left = bool(self._take())
 
 
