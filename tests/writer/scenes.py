@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 import trio.testing
@@ -110,18 +111,28 @@ class Refused:
         return "in the second try"
 
 
+class SecondTry(NamedTuple):
+    """A writer, a job of its that is refused once, and another program."""
+
+    writer: Writer
+    job: Refused
+    other: sqlite3.Connection
+
+
 @asynccontextmanager
-async def at_the_second_begin(writer: Writer, act: Callable[[], object]) -> AsyncIterator[Refused]:
-    """A job that is refused; `act` happens just before its second transaction takes the lock."""
+async def second_try(path: Path, statement: str, clock: Clock | None = None) -> AsyncIterator[SecondTry]:
+    """The other program runs `statement` just before the job's second transaction takes the lock."""
 
     def watch(connection: sqlite3.Connection) -> None:
-        def on_statement(statement: str) -> None:
-            if statement.startswith("BEGIN"):
+        def on_statement(seen: str) -> None:
+            if seen.startswith("BEGIN"):
                 connection.set_trace_callback(None)
-                act()
+                other.execute(statement)
 
         connection.set_trace_callback(on_statement)
 
     connections: list[sqlite3.Connection] = []
-    await writer.write(lambda transaction: connections.append(transaction.connection))
-    yield Refused(lambda: watch(connections[0]))
+    with foreign(path) as other:
+        async with writing(path, clock) as writer:
+            await writer.write(lambda transaction: connections.append(transaction.connection))
+            yield SecondTry(writer, Refused(lambda: watch(connections[0])), other)

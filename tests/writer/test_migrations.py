@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.writer import Transaction
-from tests.writer.scenes import Job, at_the_second_begin, foreign, ratings, writing
+from tests.writer.scenes import Job, foreign, ratings, second_try, writing
 
 NO_LIBRARY = "ALTER TABLE tag_mapping_cache RENAME TO away"
 LIBRARY_AGAIN = "ALTER TABLE away RENAME TO tag_mapping_cache"
@@ -54,33 +54,23 @@ async def test_a_library_that_stops_being_one_is_told_and_used_again_when_it_is_
 
 async def test_a_second_try_works_by_the_columns_that_it_finds(path: Path) -> None:
     found: list[bool] = []
-    with foreign(path) as other:
-        async with (
-            writing(path) as writer,
-            at_the_second_begin(
-                writer, lambda: other.execute("ALTER TABLE audio_files ADD COLUMN stars INTEGER")
-            ) as job,
-        ):
+    async with second_try(path, "ALTER TABLE audio_files ADD COLUMN stars INTEGER") as (writer, job, _):
 
-            def tries(transaction: Transaction) -> str:
-                found.append(has_stars(transaction))
-                return job(transaction)
+        def tries(transaction: Transaction) -> str:
+            found.append(has_stars(transaction))
+            return job(transaction)
 
-            assert await writer.write(tries) == "in the second try"
+        assert await writer.write(tries) == "in the second try"
     assert found == [False, True]
 
 
 async def test_a_library_that_stops_being_one_before_a_second_try_is_told(path: Path) -> None:
-    with foreign(path) as other:
-        async with (
-            writing(path) as writer,
-            at_the_second_begin(writer, lambda: other.execute(NO_LIBRARY)) as job,
-        ):
-            await writer.write(Job(1, 5))
-            with pytest.raises(LibraryError) as caught:
-                await writer.write(job)
-            assert caught.value.fault is Fault.NOT_A_LIBRARY
-            assert len(job.tries) == 1
-            other.execute(LIBRARY_AGAIN)
-            assert ratings(path)[0] == 5
-            assert await writer.write(Job(1, 4)) == 4
+    async with second_try(path, NO_LIBRARY) as (writer, job, other):
+        await writer.write(Job(1, 5))
+        with pytest.raises(LibraryError) as caught:
+            await writer.write(job)
+        assert caught.value.fault is Fault.NOT_A_LIBRARY
+        assert len(job.tries) == 1
+        other.execute(LIBRARY_AGAIN)
+        assert ratings(path)[0] == 5
+        assert await writer.write(Job(1, 4)) == 4

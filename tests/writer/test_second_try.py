@@ -15,9 +15,8 @@ from tests.writer.scenes import (
     Clock,
     Job,
     Refused,
-    at_the_second_begin,
-    foreign,
     ratings,
+    second_try,
     writing,
 )
 
@@ -94,17 +93,11 @@ async def test_a_commit_that_is_refused_has_changed_nothing_and_gets_a_second_tr
 
 
 async def test_a_second_try_sees_what_another_program_wrote_after_the_first(path: Path) -> None:
-    with foreign(path) as other:
-        async with (
-            writing(path) as writer,
-            at_the_second_begin(
-                writer, lambda: other.execute("UPDATE audio_files SET rating = 9 WHERE id = 1")
-            ) as job,
-        ):
-            await writer.write(job)
-            [(_, first, _), (_, second, found)] = job.tries
-            assert found == 9
-            assert first < second == writer.generation
+    async with second_try(path, "UPDATE audio_files SET rating = 9 WHERE id = 1") as (writer, job, _):
+        await writer.write(job)
+        [(_, first, _), (_, second, found)] = job.tries
+        assert found == 9
+        assert first < second == writer.generation
 
 
 async def test_a_second_try_waits_for_another_programs_lock_and_a_cancel_waits_for_it(path: Path) -> None:
@@ -117,34 +110,26 @@ async def test_a_second_try_waits_for_another_programs_lock_and_a_cancel_waits_f
         if other.in_transaction:
             other.execute("COMMIT")
 
-    with foreign(path) as other:
-        async with (
-            writing(path, Clock(wait)) as writer,
-            at_the_second_begin(writer, lambda: other.execute("BEGIN IMMEDIATE")) as job,
-        ):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(writer.write, job)
-                assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
-                nursery.cancel_scope.cancel()
-                with trio.CancelScope(shield=True):
-                    await trio.testing.wait_all_tasks_blocked()
-                    assert nursery.child_tasks
-                gate.set()
-            assert len(job.tries) == 2
-            assert ratings(path)[0] == 77
+    async with second_try(path, "BEGIN IMMEDIATE", Clock(wait)) as (writer, job, other):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, job)
+            assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+                assert nursery.child_tasks
+            gate.set()
+        assert len(job.tries) == 2
+        assert ratings(path)[0] == 77
 
 
 async def test_a_lock_that_outlasts_the_patience_of_a_second_try_is_an_error(path: Path) -> None:
-    with foreign(path) as other:
-        async with (
-            writing(path, Clock()) as writer,
-            at_the_second_begin(writer, lambda: other.execute("BEGIN IMMEDIATE")) as job,
-        ):
-            await writer.write(Job(1, 5))
-            with pytest.raises(LibraryError) as caught:
-                await writer.write(job)
-            assert caught.value.fault is Fault.LOCKED
-            assert len(job.tries) == 1
-            other.execute("ROLLBACK")
-            assert ratings(path)[0] == 5
-            assert await writer.write(Job(1, 4)) == 4
+    async with second_try(path, "BEGIN IMMEDIATE", Clock()) as (writer, job, other):
+        await writer.write(Job(1, 5))
+        with pytest.raises(LibraryError) as caught:
+            await writer.write(job)
+        assert caught.value.fault is Fault.LOCKED
+        assert len(job.tries) == 1
+        other.execute("ROLLBACK")
+        assert ratings(path)[0] == 5
+        assert await writer.write(Job(1, 4)) == 4
