@@ -32,9 +32,7 @@ MORE_MB: Final = 60
 PILED_MB: Final = 130
 """10,000 calls under way at some 8 KB, and what came with the last read."""
 EXIT_SECONDS: Final = 2.0
-TAKEN_SECONDS: Final = 120
-STILL_SECONDS: Final = 1.5
-"""A sender that gets nothing through for so long is held up."""
+READ_SECONDS: Final = 120
 MIB: Final = 1024 * 1024
 RUN: Final = b'{"jsonrpc":"2.0","id":"run","method":"auto_tag_files","params":{"batch_size":1}}\n'
 
@@ -44,46 +42,6 @@ hang_up = pytest.mark.skipif(sys.platform == "win32", reason="a pipe tells of it
 
 def call(number: object, method: str, **params: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
-
-
-class Flood:
-    """Lines, as fast as they are taken; `sent_bytes` counts what was."""
-
-    def __init__(self, process: trio.Process, lines: Iterator[bytes]) -> None:
-        assert process.stdin is not None
-        self._pipe = process.stdin
-        self._lines = lines
-        self.sent_bytes = 0
-        self.over = trio.Event()
-
-    async def run(self) -> None:
-        """All of them."""
-        block = bytearray()
-        for line in self._lines:
-            block += line + b"\n"
-            if len(block) > 8192:
-                await self._send(block)
-        await self._send(block)
-        self.over.set()
-
-    async def _send(self, block: bytearray) -> None:
-        await self._pipe.send_all(bytes(block))
-        self.sent_bytes += len(block)
-        block.clear()
-
-    async def taken(self) -> None:
-        """Returns when everything got through, though nobody reads."""
-        with trio.fail_after(TAKEN_SECONDS):
-            await self.over.wait()
-
-    async def held_up(self) -> None:
-        """Returns when nothing gets through any more."""
-        before = -1
-        with trio.fail_after(TAKEN_SECONDS):
-            while self.sent_bytes != before and not self.over.is_set():
-                before = self.sent_bytes
-                await trio.sleep(STILL_SECONDS)
-        assert not self.over.is_set(), "everything was read"
 
 
 class Memory:
@@ -115,11 +73,11 @@ async def answered(process: trio.Process, number: object) -> None:
     assert json.loads(data)["id"] == number
 
 
-async def read_in_the_end(process: trio.Process, flood: Flood, due: int) -> list[Any]:
+async def read_in_the_end(process: trio.Process, flood: harness.Flood, due: int) -> list[Any]:
     """Every message, once the sender got all through; hangs up when as many lines as are due have come."""
     assert process.stdin is not None and process.stdout is not None
     data, lines = bytearray(), 0
-    with trio.fail_after(TAKEN_SECONDS):
+    with trio.fail_after(READ_SECONDS):
         while lines < due:
             chunk = await process.stdout.receive_some(MIB)
             assert chunk, f"the output ended after {lines} of {due} lines"
@@ -156,10 +114,9 @@ def some_big() -> Iterator[bytes]:
 async def test_a_flood_is_taken_in_bounded_memory_and_each_request_answered_once(tmp_path: Path) -> None:
     async with harness.unread(harness.library(tmp_path, BIG_FILES)) as process:
         await answered(process, "first")
-        flood, memory = Flood(process, some_big()), Memory(process)
+        flood, memory = harness.Flood(process, some_big()), Memory(process)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(memory.watch)
-            nursery.start_soon(flood.run)
             await flood.taken()
             nursery.cancel_scope.cancel()
         assert memory.most_mb < MORE_MB
@@ -174,10 +131,8 @@ async def test_a_run_goes_on_to_its_end_in_a_flood(tmp_path: Path) -> None:
     async with standin.running(latency_seconds=0.1) as gemini, harness.unread(library, gemini) as process:
         assert process.stdin is not None
         await process.stdin.send_all(RUN)
-        flood = Flood(process, many())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood.run)
-            await flood.taken()
+        flood = harness.Flood(process, many())
+        await flood.taken()
         await harness.eventually(lambda: library.tagged == 60)
         messages = await read_in_the_end(process, flood, ENOUGH + 2)
         assert counted(messages) == Counter([*range(ENOUGH), "run"])
@@ -194,10 +149,8 @@ async def test_a_cancel_behind_a_flood_is_heard_though_nobody_reads(tmp_path: Pa
     ):
         assert process.stdin is not None
         await process.stdin.send_all(RUN)
-        flood = Flood(process, many())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood.run)
-            await flood.taken()
+        flood = harness.Flood(process, many())
+        await flood.taken()
         await process.stdin.send_all(call("stop", "cancel") + b"\n")
         await harness.eventually(lambda: library.scalar("SELECT max(status) FROM auto_tag_runs") == "cancelled")
         with trio.fail_after(5):
@@ -210,10 +163,8 @@ async def test_a_cancel_behind_a_flood_is_heard_though_nobody_reads(tmp_path: Pa
 @pytest.mark.parametrize("how", ["stdin", "shutdown"])
 async def test_the_end_behind_a_flood_takes_less_than_two_seconds(tmp_path: Path, how: str) -> None:
     async with harness.unread(harness.library(tmp_path, 3)) as process:
-        flood = Flood(process, many())
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood.run)
-            await flood.taken()
+        flood = harness.Flood(process, many())
+        await flood.taken()
         assert process.stdin is not None
         if how == "stdin":
             await process.stdin.aclose()
@@ -227,7 +178,7 @@ async def test_where_the_disk_takes_nothing_the_sender_is_held_up_and_nothing_is
     async with harness.unread(harness.library(tmp_path, 3)) as process:
         await answered(process, "first")
         limit_files(process)
-        flood, memory = Flood(process, many()), Memory(process)
+        flood, memory = harness.Flood(process, many()), Memory(process)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(memory.watch)
             nursery.start_soon(flood.run)
@@ -244,7 +195,7 @@ async def test_who_is_held_up_by_a_full_disk_can_end_the_process(tmp_path: Path,
     async with harness.unread(harness.library(tmp_path, 3)) as process:
         await answered(process, "first")
         limit_files(process)
-        flood = Flood(process, many())
+        flood = harness.Flood(process, many())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood.run)
             await flood.held_up()
@@ -279,7 +230,7 @@ async def test_calls_that_pile_up_hold_up_their_sender_until_they_end(
     library = harness.library(tmp_path, 3)
     async with harness.unread(library) as process:
         await answered(process, "first")
-        flood, memory = Flood(process, lines(count)), Memory(process)
+        flood, memory = harness.Flood(process, lines(count)), Memory(process)
         async with trio.open_nursery() as nursery:
             with closing(sqlite3.connect(library.path, isolation_level=None)) as shell:
                 shell.execute("BEGIN IMMEDIATE")  # no write of the sidecar gets through
@@ -297,7 +248,7 @@ async def test_calls_that_pile_up_hold_up_their_sender_until_they_end(
 async def test_who_hangs_up_while_calls_pile_up_ends_the_process(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 3)
     async with harness.unread(library) as process:
-        flood = Flood(process, single(20_000))
+        flood = harness.Flood(process, single(20_000))
         with closing(sqlite3.connect(library.path, isolation_level=None)) as shell:
             shell.execute("BEGIN IMMEDIATE")
             async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@
 - `library`     a sample library, the shell's edits in it, and how it has to look
 - `client`      the shell's side of one process's pipes, and the record of what went through them
 - `invariants`  what holds after every case, whatever the case
+- `flood`       a shell that sends as fast as it can
 - `process`     starts the program under test; when its block ends, so must it, and the invariants hold
 
 The stand-in for Gemini is `sidecar.demo.standin`, over real HTTP. `LIGEIA_SIDECAR_COMMAND`, a JSON array of
@@ -12,6 +13,7 @@ strings, names the program to test (a frozen file, say); without it `python -m s
 """
 
 from tests.harness.client import COMPLETE, FAST, KEY, Client, Message, is_answer
+from tests.harness.flood import Flood
 from tests.harness.invariants import check_invariants, check_messages
 from tests.harness.library import HOME, USER, Library, answers, library, vocabulary
 from tests.harness.process import NO_KEY, ROOT, command, environment, start, unread
@@ -19,8 +21,8 @@ from tests.harness.rows import Row, Rows, Snapshot, compare
 from tests.harness.waiting import DEADLINE_SECONDS, alive, eventually, family, never, none_left
 
 __all__ = [
-    "COMPLETE", "DEADLINE_SECONDS", "FAST", "HOME", "KEY", "NO_KEY", "ROOT", "USER", "Client", "Library",
-    "Message", "Row", "Rows", "Snapshot", "alive", "answers", "check_invariants", "check_messages", "command",
-    "compare", "environment", "eventually", "family", "is_answer", "library", "never", "none_left", "start",
-    "unread", "vocabulary",
+    "COMPLETE", "DEADLINE_SECONDS", "FAST", "HOME", "KEY", "NO_KEY", "ROOT", "USER", "Client", "Flood",
+    "Library", "Message", "Row", "Rows", "Snapshot", "alive", "answers", "check_invariants", "check_messages",
+    "command", "compare", "environment", "eventually", "family", "is_answer", "library", "never", "none_left",
+    "start", "unread", "vocabulary",
 ]  # fmt: skip

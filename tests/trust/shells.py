@@ -9,7 +9,7 @@ one that sends 200,000 requests in the meantime, for whose answers there is a bo
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -142,17 +142,18 @@ async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
 
 async def _floods(folder: Path, files: int, peaks: dict[str, float]) -> None:
     folder.mkdir()
-    library, flooded = harness.library(folder, files), trio.Event()
+    library = harness.library(folder, files)
     answers, completed = Counter[int](), 0
     async with standin.running() as gemini, harness.unread(library, gemini) as process:
         gemini.keep_journal = False
         usage, peak = psutil.Process(process.pid), 0
         assert process.stdin is not None and process.stdout is not None
+        flood = harness.Flood(process, _requests())
         async with trio.open_nursery() as nursery:
             await process.stdin.send_all(START)
-            nursery.start_soon(_flood, process.stdin, flooded)
+            nursery.start_soon(flood.run)
             with trio.fail_after(LONGEST_RUN_SECONDS):
-                while _status(library) != "completed" or not flooded.is_set():
+                while _status(library) != "completed" or not flood.over.is_set():
                     peak = max(peak, usage.memory_info().rss)
                     await trio.sleep(0.1)
         splitter = LineSplitter()
@@ -172,12 +173,9 @@ async def _floods(folder: Path, files: int, peaks: dict[str, float]) -> None:
     harness.check_invariants(library, [])
 
 
-async def _flood(pipe: trio.abc.SendStream, over: trio.Event) -> None:
-    """Nobody reads yet: this ends only if all of it is taken."""
-    for first in range(3, FLOOD_REQUESTS + 3, 100):  # START has 1 and 2
-        ids = range(first, first + 100)
-        await pipe.send_all(b"".join(b'{"jsonrpc":"2.0","id":%d,"method":"status"}\n' % number for number in ids))
-    over.set()
+def _requests() -> Iterator[bytes]:
+    """START has the ids 1 and 2."""
+    return (b'{"jsonrpc":"2.0","id":%d,"method":"status"}' % number for number in range(3, FLOOD_REQUESTS + 3))
 
 
 async def _treat(habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool]) -> None:
