@@ -21,9 +21,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
     # soon: meanwhile it holds the database's lock.
     sys.setswitchinterval(0.0001)
-    # What a call to Gemini leaves behind in cycles holds its body, 100 KB. Looking for it early is cheap where
-    # all that an import has made is frozen.
-    gc.set_threshold(700, 5, 2)
     if options.command is None:
         return _serve(options)
     unpacked.claim()

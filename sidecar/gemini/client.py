@@ -12,6 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ import trio
 from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify
 from sidecar.gemini.replies import Answer, read_answer
-from sidecar.gemini.requests import FreePlace, Place, Request
+from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
 from sidecar.settings import Settings
 
@@ -78,27 +79,36 @@ class GeminiClient:
     async def _caught(self, call: Callable[[], Any], place: Place) -> Any:
         """Runs one SDK call, bounded in time, with every error of SDK and transport as a GeminiError."""
         settings = self._settings
+        failure = None
         with trio.move_on_after(settings.request_timeout_seconds) as scope:
             places.attempt.set(places.Attempt(place, scope, settings.request_timeout_seconds))
             try:
                 return await call()
+            except (trio.Cancelled, NotSent) as ended:
+                _forget_frames(ended)
+                raise
             except self._sdk.errors.APIError as error:
-                headers = getattr(error.response, "headers", {})
-                failure = classify(
-                    int(error.code or 0),
-                    headers,
-                    error.details,
-                    model=settings.model,
-                    now=datetime.now(UTC),
-                )
-                failure.detail = self._redactor.redact(failure.detail)
-                raise failure from None
+                _forget_frames(error)
+                failure = self._refusal(error)
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-                raise _transport_failure(error, self._redactor) from None
+                _forget_frames(error)
+                failure = _transport_failure(error, self._redactor)
             except (ValueError, TypeError, RecursionError) as error:
-                raise _unreadable(error) from None
+                _forget_frames(error)
+                failure = _unreadable(error)
+        if failure is not None:
+            raise failure
         detail = f"no answer within {settings.request_timeout_seconds:g} s"
         raise GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+
+    def _refusal(self, error: Any) -> GeminiError:
+        """What the SDK's APIError says."""
+        headers = getattr(error.response, "headers", {})
+        failure = classify(
+            int(error.code or 0), headers, error.details, model=self._settings.model, now=datetime.now(UTC)
+        )
+        failure.detail = self._redactor.redact(failure.detail)
+        return failure
 
     def _client(self, version: str, request: Request | None) -> Any:
         """One SDK client for each API version and kind of request.
@@ -128,13 +138,23 @@ class GeminiClient:
         return self._clients[key]
 
 
+@cache
 def _quick(model: Any) -> Any:
     """A pydantic model that answers `name in self` without a search: no, as all of them do.
 
     The SDK asks so for each field that a request could have (`_common.get_value_by_path`), before it tries the
-    attribute; pydantic, which knows no `in`, makes pairs of all fields each time. That was a sixth of a call.
+    attribute; pydantic, which knows no `in`, makes pairs of all fields each time. That was a sixth of a call. Made
+    once: pydantic takes 10 ms to compile it, which each run would begin with.
     """
     return type(model.__name__, (model,), {"__contains__": lambda _self, _name: False})
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Of an end that is expected: else the call would stay in memory until the garbage collector comes.
+
+    The SDK calls through tenacity, whose state holds how the call ended; its frames hold that state.
+    """
+    error.__traceback__ = None
 
 
 def _constant_body(request: Request) -> dict[str, Any]:

@@ -75,7 +75,10 @@ class _BoundedStream(httpx.AsyncByteStream):
             await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        # What it read from holds the response, which holds this stream, and 100 KB of request: such a ring would
+        # stay until the garbage collector comes.
+        stream, self._stream = self._stream, httpx.ByteStream(b"")
+        await stream.aclose()
 
 
 def _unpacker() -> Callable[[bytes, int], bytes]:
