@@ -5,14 +5,15 @@ Only raw descriptors are used: a thread parked in `sys.stdin` can abort the proc
 shares the pipe. Threads here are daemons: none keeps the process alive.
 """
 
-import contextlib
 import os
 import select
+import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVarTuple
 
+import outcome
 import trio
 from msgspec import Struct
 
@@ -93,28 +94,44 @@ async def read_lines(
 ) -> None:
     """Reads lines until the end of input (or an error, which is the same); returns then.
 
-    Calls `deliver` in the trio thread with all lines of one read, never with none. The reading thread
-    waits for nothing but the input, the event loop and the `gates`: it reads on when all are open, so that
-    a sender of more than can be kept is held up by its own pipe. Cancelled, it is abandoned where it stands:
-    `deliver` is not called any more, but what it reads until the process ends is lost.
+    Calls `deliver` in the trio thread with all lines of one read, never with none; what it raises ends the
+    reading. The reading thread waits for nothing but the input, the event loop and the `gates`: it reads on when
+    all are open, so that a sender of more than can be kept is held up by its own pipe. It is at most one read
+    ahead of what was delivered. Cancelled, it is abandoned where it stands: `deliver` is not called any more,
+    but what it reads until the process ends is lost.
     """
-    reader = _Reader(deliver, gates)
-    try:
-        # A limiter of its own: it holds its token for ever, and the others are for work.
-        await trio.to_thread.run_sync(reader.run, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
-    finally:
-        reader.abandoned = True
+    with trio.CancelScope() as scope:
+        reader = _Reader(deliver, gates, scope)
+        try:
+            # A limiter of its own: it holds its token for ever, and the others are for work.
+            await trio.to_thread.run_sync(reader.run, fd, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+        finally:
+            reader.abandoned = True
+    reader.delivered.unwrap()
 
 
 class _Reader:
-    """What the reading thread does. `abandoned` is set and looked at in the trio thread only."""
+    """What the reading thread does; cancels `scope` where `deliver` has raised.
 
-    def __init__(self, deliver: Callable[[list[Line]], None], gates: Sequence[threading.Event]) -> None:
+    `abandoned` and `delivered` belong to the trio thread.
+    """
+
+    def __init__(
+        self, deliver: Callable[[list[Line]], None], gates: Sequence[threading.Event], scope: trio.CancelScope
+    ) -> None:
         self.abandoned = False
+        self.delivered: outcome.Outcome[None] = outcome.Value(None)
+        self._scope = scope
         self._deliver = deliver
         self._gates = gates
+        self._event_loop = trio.lowlevel.current_trio_token()
+        self._turn = threading.Semaphore()
 
     def run(self, fd: int) -> None:
+        """To the end of the input, or of the event loop: RunFinishedError, then nobody is left to tell.
+
+        What is delivered last comes before the news that this has ended: both go through `run_sync_soon`.
+        """
         splitter = LineSplitter()
         while self._may_read(fd) and (chunk := _read(fd)):
             self._hand_over(splitter.feed(chunk))
@@ -123,21 +140,24 @@ class _Reader:
     def _may_read(self, fd: int) -> bool:
         """Waits for the gates; False when the sender has gone meanwhile."""
         for gate in self._gates:
-            while not gate.wait(HANG_UP_SECONDS):
+            while not (gate.is_set() or gate.wait(HANG_UP_SECONDS)):
                 if _has_hung_up(fd):
                     return False
         return True
 
     def _hand_over(self, lines: list[Line]) -> None:
-        if not lines:
-            return
-        # The event loop may be gone by now: nobody is left to tell.
-        with contextlib.suppress(trio.RunFinishedError):
-            trio.from_thread.run_sync(self._deliver_unless_abandoned, lines)
+        """Does not wait until they are delivered, only until those before are: to be woken up costs time."""
+        if lines:
+            self._turn.acquire()
+            self._event_loop.run_sync_soon(self._deliver_unless_abandoned, lines)
 
     def _deliver_unless_abandoned(self, lines: list[Line]) -> None:
         if not self.abandoned:
-            self._deliver(lines)
+            self.delivered = outcome.capture(self._deliver, lines)
+            if isinstance(self.delivered, outcome.Error):
+                self.abandoned = True
+                self._scope.cancel()
+        self._turn.release()
 
 
 def _read(fd: int) -> bytes:
@@ -181,7 +201,8 @@ class Pump:
 
     A thread, because a blocking write to a full pipe can be interrupted in no portable way, while
     O_NONBLOCK would be set for everyone who shares the pipe. It owns the lock of the owner's queue.
-    Any thread may call; nothing but `flush` ever waits for the reader of the descriptor.
+    Any thread may call; nothing but `flush` ever waits for the reader of the descriptor. What a pipe is
+    certain to take at once is written by the caller: to wake up the thread costs more.
 
     `take` returns the next bytes to write and forgets them, `b""` when nothing waits. It is called
     with the queue locked.
@@ -190,6 +211,8 @@ class Pump:
     def __init__(self, fd: int, take: Callable[[], bytes], name: str) -> None:
         self._fd = fd
         self._take = take
+        self._has_room = _room_in_pipe(fd)
+        self._next_bytes = b""  # taken already, not written
         self._changed = threading.Condition()
         self._is_idle = False
         self._is_closed = False
@@ -198,8 +221,10 @@ class Pump:
     def put(self, enqueue: Callable[[*Ts], None], *args: *Ts) -> None:
         """Runs `enqueue(*args)` with the queue locked; does nothing once closed."""
         with self._changed:
-            if not self._is_closed:
-                enqueue(*args)
+            if self._is_closed:
+                return
+            enqueue(*args)
+            if not (self._is_idle and self._write_at_once()):
                 self._is_idle = False
                 self._changed.notify_all()
 
@@ -217,6 +242,14 @@ class Pump:
             self._is_closed = True
             self._changed.notify_all()
 
+    def _write_at_once(self) -> bool:
+        """Writes what waits, unless that could block; True when all of it is written."""
+        while data := self._take():
+            if not (self._has_room(len(data)) and _write_all(self._fd, data)):
+                self._next_bytes = data
+                return False
+        return True
+
     def _run(self) -> None:
         while data := self._next():
             if not _write_all(self._fd, data):
@@ -225,12 +258,13 @@ class Pump:
     def _next(self) -> bytes:
         """Waits for bytes to write; none when closed and all is written."""
         with self._changed:
-            while not (data := self._take()):
+            while not (data := self._next_bytes or self._take()):
                 self._is_idle = True
                 self._changed.notify_all()
                 if self._is_closed:
                     return b""
                 self._changed.wait()
+            self._next_bytes = b""
             return data
 
     def _discard(self) -> None:
@@ -240,6 +274,24 @@ class Pump:
         while is_left:
             with self._changed:  # let go between: much may wait, and nobody is to wait for that
                 is_left = bool(self._take())
+
+
+def _room_in_pipe(fd: int) -> Callable[[int], bool]:
+    """A function that tells whether so many bytes can be written to the descriptor without blocking.
+
+    Certain only for a pipe that nobody else writes to, and for `select.PIPE_BUF` bytes (see there); never on
+    Windows. Of those who could, the log is known to: in `2>&1` it has the same pipe.
+    """
+    try:
+        status, log = os.fstat(fd), os.fstat(2)
+    except OSError:  # closed: writing will tell
+        return lambda _count: False
+    if not hasattr(select, "poll") or not stat.S_ISFIFO(status.st_mode) or os.path.samestat(status, log):
+        return lambda _count: False
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    room = [(fd, select.POLLOUT)]  # without POLLERR: then the reader has gone
+    return lambda count: count <= select.PIPE_BUF and poll.poll(0) == room
 
 
 def _write_all(fd: int, data: bytes) -> bool:

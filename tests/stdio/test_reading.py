@@ -1,0 +1,157 @@
+"""stdio: lines are delivered in order, in the trio thread, until the input ends."""
+
+import os
+import select
+import subprocess
+import sys
+import threading
+
+import pytest
+import trio
+import trio.testing
+
+from sidecar.rpc import stdio
+from sidecar.rpc.lines import Line
+from sidecar.rpc.stdio import read_lines
+from tests.stdio.scenes import CLAIM, ROOT, SOON, Pipe, posix_only
+
+
+async def test_all_lines_are_delivered_in_the_trio_thread_until_the_end(pipe: Pipe) -> None:
+    os.write(pipe.writer, b"a\n\nb\r\nlast")
+    os.close(pipe.writer)
+    threads: set[int] = set()
+    lines: list[Line] = []
+
+    def deliver(batch: list[Line]) -> None:
+        assert batch
+        threads.add(threading.get_ident())
+        lines.extend(batch)
+
+    with trio.fail_after(SOON):
+        await read_lines(pipe.reader, deliver)
+    assert lines == [b"a", b"b", b"last"]
+    assert threads == {threading.get_ident()}
+
+
+async def test_a_line_arrives_while_the_stream_stays_open(pipe: Pipe) -> None:
+    arrived = trio.Event()
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_lines, pipe.reader, lambda _: arrived.set())
+            os.write(pipe.writer, b"a\n")
+            await arrived.wait()
+            os.close(pipe.writer)
+
+
+async def test_a_stream_that_cannot_be_read_has_ended() -> None:
+    reader, writer = os.pipe()
+    with trio.fail_after(SOON):
+        await read_lines(writer, lambda _: None)
+    os.close(reader)
+    os.close(writer)
+
+
+async def test_reading_takes_no_token_from_the_threads_that_work(pipe: Pipe) -> None:
+    limiter = trio.to_thread.current_default_thread_limiter()
+    borrowed: list[float] = []
+    os.write(pipe.writer, b"a\n")
+    os.close(pipe.writer)
+    with trio.fail_after(SOON):
+        await read_lines(pipe.reader, lambda _: borrowed.append(limiter.borrowed_tokens))
+    assert borrowed == [0]
+
+
+async def test_once_cancelled_nothing_is_delivered_any_more(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_end = threading.Event()
+    real_read = stdio._read
+
+    def read(fd: int) -> bytes:
+        chunk = real_read(fd)
+        if not chunk:
+            at_end.set()  # what came before has been handed over
+        return chunk
+
+    monkeypatch.setattr(stdio, "_read", read)
+    first = trio.Event()
+    lines: list[Line] = []
+
+    def deliver(batch: list[Line]) -> None:
+        lines.extend(batch)
+        first.set()
+
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_lines, pipe.reader, deliver)
+            os.write(pipe.writer, b"first\n")
+            await first.wait()
+            nursery.cancel_scope.cancel()
+    os.write(pipe.writer, b"late\n")
+    os.close(pipe.writer)
+    assert await trio.to_thread.run_sync(at_end.wait, SOON)
+    assert lines == [b"first"]
+
+
+async def test_what_deliver_raises_ends_the_reading(pipe: Pipe) -> None:
+    def deliver(_: list[Line]) -> None:
+        raise LookupError
+
+    os.write(pipe.writer, b"a\n")
+    with pytest.raises(LookupError), trio.fail_after(SOON):
+        await read_lines(pipe.reader, deliver)
+    os.close(pipe.writer)
+
+
+async def test_nothing_is_read_before_all_gates_are_open(pipe: Pipe) -> None:
+    gates = threading.Event(), threading.Event()
+    arrived = trio.Event()
+    os.write(pipe.writer, b"a\n")
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_lines, pipe.reader, lambda _: arrived.set(), gates)
+            gates[0].set()
+            with trio.move_on_after(0.1) as waited:
+                await arrived.wait()
+            assert waited.cancelled_caught
+            gates[1].set()
+            await arrived.wait()
+            os.close(pipe.writer)
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows cannot tell before all is read")
+async def test_who_hangs_up_at_a_closed_gate_has_ended_whatever_was_not_read(pipe: Pipe) -> None:
+    os.write(pipe.writer, b"never read\n")
+    os.close(pipe.writer)
+    with trio.fail_after(SOON):
+        await read_lines(pipe.reader, lambda _: pytest.fail("was read"), [threading.Event()])
+
+
+def test_a_thread_parked_in_read_does_not_keep_the_process_alive() -> None:
+    code = """
+import trio
+async def main():
+    with trio.move_on_after(0.05):
+        await stdio.read_lines(streams.stdin_fd, lambda _: None)
+    os.write(streams.stdout_fd, b"done")
+trio.run(main)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CLAIM + code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    )
+    with child:
+        assert child.stdin
+        assert child.stdout
+        assert child.wait(60) == 0  # with stdin still open
+        assert child.stdout.read() == b"done"
+
+
+@posix_only
+async def test_a_stdin_that_somebody_made_non_blocking_is_read_all_the_same(pipe: Pipe) -> None:
+    os.set_blocking(pipe.reader, False)
+    lines: list[Line] = []
+    with trio.fail_after(SOON):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_lines, pipe.reader, lines.extend)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            os.write(pipe.writer, b"a\n")
+            os.close(pipe.writer)
+    assert lines == [b"a"]

@@ -1,0 +1,101 @@
+"""stdio: what waits is written in order, and nobody waits for the reader."""
+
+import contextlib
+import io
+import os
+import select
+
+import pytest
+
+from sidecar.rpc.stdio import Pump
+from tests.stdio.scenes import SOON, Pipe, posix_only, python
+
+
+def test_a_pump_writes_what_its_owner_has_waiting(pipe: Pipe) -> None:
+    waiting = [b"x" * 100, b"y"]
+    pump = Pump(pipe.writer, lambda: waiting.pop(0) if waiting else b"", "test")
+    pump.put(waiting.append, b"z")
+    assert pump.flush(SOON)
+    os.close(pipe.writer)
+    with io.FileIO(os.dup(pipe.reader)) as file:
+        assert file.readall() == b"x" * 100 + b"yz"
+    pump.close()
+    assert pump.flush(SOON)
+
+
+def test_a_pump_whose_descriptor_is_closed_discards(pipe: Pipe) -> None:
+    os.close(pipe.writer)
+    waiting = [b"x", b"y"]
+    pump = Pump(pipe.writer, lambda: waiting.pop(0) if waiting else b"", "test")
+    assert pump.flush(SOON)
+    assert waiting == []
+    pump.put(waiting.append, b"z")
+    assert waiting == []
+
+
+def idle_pump(pipe: Pipe) -> tuple[Pump, list[bytes]]:
+    """A pump that has nothing to write, and what it has waiting."""
+    waiting: list[bytes] = []
+    pump = Pump(pipe.writer, lambda: waiting.pop(0) if waiting else b"", "test")
+    assert pump.flush(SOON)
+    return pump, waiting
+
+
+@posix_only
+def test_what_a_pipe_has_room_for_is_written_without_waking_the_thread(pipe: Pipe) -> None:
+    pump, waiting = idle_pump(pipe)
+    os.set_blocking(pipe.reader, False)
+    for line in (b"one\n", b"x" * select.PIPE_BUF, b"two\n"):
+        pump.put(waiting.append, line)
+        assert os.read(pipe.reader, 99_999) == line
+    os.close(pipe.writer)
+
+
+@posix_only
+@pytest.mark.parametrize("room_bytes", [0, 1, select.PIPE_BUF - 1])
+@pytest.mark.parametrize("line_bytes", [4, select.PIPE_BUF, select.PIPE_BUF + 1, 200_000])
+def test_who_puts_something_never_waits_for_the_reader(pipe: Pipe, room_bytes: int, line_bytes: int) -> None:
+    pump, waiting = idle_pump(pipe)
+    filled = fill(pipe.writer)
+    if room_bytes:
+        filled -= len(os.read(pipe.reader, room_bytes))
+    lines = [bytes([65 + number]) * line_bytes for number in range(8)]
+    for line in lines:
+        pump.put(waiting.append, line)  # would hang
+    got = bytearray()
+    while len(got) < filled + 8 * line_bytes:
+        got += os.read(pipe.reader, 99_999)
+    assert got[filled:] == b"".join(lines)
+    assert pump.flush(SOON)
+    os.close(pipe.writer)
+
+
+def fill(fd: int) -> int:
+    """Writes to a pipe until it takes no byte more; how many it took."""
+    os.set_blocking(fd, False)
+    filled = 0
+    for piece in (b"." * select.PIPE_BUF, b"."):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(fd, piece)
+    os.set_blocking(fd, True)
+    return filled
+
+
+@posix_only
+@pytest.mark.parametrize(("redirections", "answer"), [("", b"yes"), ("2>&1", b"no"), ("2>&-", b"yes")])
+def test_where_the_log_has_the_same_pipe_no_room_is_certain(redirections: str, answer: bytes) -> None:
+    code = "os.write(streams.stdout_fd, b'yes' if stdio._room_in_pipe(streams.stdout_fd)(3) else b'no')"
+    assert python(code, redirections=redirections)[0] == answer
+
+
+@posix_only
+def test_a_reader_that_has_gone_is_no_room_and_no_error() -> None:
+    reader, writer = os.pipe()
+    pump, waiting = idle_pump(Pipe(reader, writer))
+    os.close(reader)
+    for _ in range(3):
+        pump.put(waiting.append, b"x")
+    assert pump.flush(SOON)
+    assert waiting == []
+    os.close(writer)
