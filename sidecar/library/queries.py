@@ -61,10 +61,12 @@ def untagged_files(connection: sqlite3.Connection, after_id: int, limit: int | N
     return [UntaggedFile(*row) for row in itertools.islice(rows, limit)]
 
 
-def known_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> set[int]:
-    """Those of `ids` that a file has."""
-    rows = connection.execute(f"SELECT id FROM audio_files WHERE id IN ({IDS})", (as_json(ids),))
-    return {file_id for (file_id,) in rows}
+def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
+    """Those of `ids` that no file has, in their order."""
+    rows = connection.execute(
+        f"{IDS} WHERE NOT EXISTS (SELECT 1 FROM audio_files WHERE audio_files.id = value)", (as_json(ids),)
+    )
+    return [file_id for (file_id,) in rows]
 
 
 def still_untagged(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:

@@ -31,8 +31,7 @@ async def chosen(library: Library, file_ids: list[int] | None, batch_size: int) 
 
 
 def _refuse_unknown(connection: sqlite3.Connection, file_ids: list[int]) -> None:
-    known = queries.known_ids(connection, file_ids)
-    refuse_ids([file_id for file_id in file_ids if file_id not in known], "`file_ids`: no file has the id")
+    refuse_ids(queries.unknown_ids(connection, file_ids), "`file_ids`: no file has the id")
 
 
 def refuse_ids(ids: list[int], complaint: str) -> None:

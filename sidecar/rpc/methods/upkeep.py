@@ -69,7 +69,7 @@ async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
 
     def write(transaction: Transaction) -> Exclusion:
         connection = transaction.connection
-        if params.file_id is not None and not queries.known_ids(connection, [params.file_id]):
+        if params.file_id is not None and queries.unknown_ids(connection, [params.file_id]):
             raise invalid_params(f"`file_id`: no file has the id {params.file_id}.")
         create_tables(connection)
         entry = Exclusion(params.glob, params.file_id, rfc3339(datetime.now(UTC)))
