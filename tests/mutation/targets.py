@@ -11,9 +11,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.tagging.mappings": ("tests/test_mappings.py",),
     "sidecar.tagging.vocabulary": ("tests/test_vocabulary.py", "tests/test_mappings.py", "tests/test_tags.py"),
     "sidecar.library.writer": ("tests/writer",),
-    "sidecar.library.procedures": ("tests/test_procedures.py",),
-    "sidecar.library.changes": ("tests/test_procedures.py",),
-    "sidecar.library.refusals": ("tests/test_procedures.py",),
+    "sidecar.library.procedures": ("tests/procedures",),
+    "sidecar.library.changes": ("tests/procedures",),
+    "sidecar.library.refusals": ("tests/procedures",),
 }
 NOT_TRIED = "not thirty_thousand and not batch_of_millions"
 """Tests of speed and memory: beside others they could fail for any mutant."""

@@ -13,12 +13,12 @@ import trio.testing
 from sidecar.rpc import stdio
 from sidecar.rpc.lines import Line
 from sidecar.rpc.stdio import read_lines
-from tests.stdio.scenes import CLAIM, ROOT, SOON, Pipe, posix_only
+from tests.streams.scenes import CLAIM, ROOT, SOON, Pipe, posix_only
 
 
 async def test_all_lines_are_delivered_in_the_trio_thread_until_the_end(pipe: Pipe) -> None:
     os.write(pipe.writer, b"a\n\nb\r\nlast")
-    os.close(pipe.writer)
+    pipe.close_writer()
     threads: set[int] = set()
     lines: list[Line] = []
 
@@ -40,22 +40,19 @@ async def test_a_line_arrives_while_the_stream_stays_open(pipe: Pipe) -> None:
             nursery.start_soon(read_lines, pipe.reader, lambda _: arrived.set())
             os.write(pipe.writer, b"a\n")
             await arrived.wait()
-            os.close(pipe.writer)
+            pipe.close_writer()
 
 
-async def test_a_stream_that_cannot_be_read_has_ended() -> None:
-    reader, writer = os.pipe()
+async def test_a_stream_that_cannot_be_read_has_ended(pipe: Pipe) -> None:
     with trio.fail_after(SOON):
-        await read_lines(writer, lambda _: None)
-    os.close(reader)
-    os.close(writer)
+        await read_lines(pipe.writer, lambda _: None)
 
 
 async def test_reading_takes_no_token_from_the_threads_that_work(pipe: Pipe) -> None:
     limiter = trio.to_thread.current_default_thread_limiter()
     borrowed: list[float] = []
     os.write(pipe.writer, b"a\n")
-    os.close(pipe.writer)
+    pipe.close_writer()
     with trio.fail_after(SOON):
         await read_lines(pipe.reader, lambda _: borrowed.append(limiter.borrowed_tokens))
     assert borrowed == [0]
@@ -86,7 +83,7 @@ async def test_once_cancelled_nothing_is_delivered_any_more(pipe: Pipe, monkeypa
             await first.wait()
             nursery.cancel_scope.cancel()
     os.write(pipe.writer, b"late\n")
-    os.close(pipe.writer)
+    pipe.close_writer()
     assert await trio.to_thread.run_sync(at_end.wait, SOON)
     assert lines == [b"first"]
 
@@ -98,7 +95,7 @@ async def test_what_deliver_raises_ends_the_reading(pipe: Pipe) -> None:
     os.write(pipe.writer, b"a\n")
     with pytest.raises(LookupError), trio.fail_after(SOON):
         await read_lines(pipe.reader, deliver)
-    os.close(pipe.writer)
+    pipe.close_writer()
 
 
 async def test_nothing_is_read_before_all_gates_are_open(pipe: Pipe) -> None:
@@ -114,13 +111,13 @@ async def test_nothing_is_read_before_all_gates_are_open(pipe: Pipe) -> None:
             assert waited.cancelled_caught
             gates[1].set()
             await arrived.wait()
-            os.close(pipe.writer)
+            pipe.close_writer()
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="Windows cannot tell before all is read")
 async def test_who_hangs_up_at_a_closed_gate_has_ended_whatever_was_not_read(pipe: Pipe) -> None:
     os.write(pipe.writer, b"never read\n")
-    os.close(pipe.writer)
+    pipe.close_writer()
     with trio.fail_after(SOON):
         await read_lines(pipe.reader, lambda _: pytest.fail("was read"), [threading.Event()])
 
@@ -153,5 +150,5 @@ async def test_a_stdin_that_somebody_made_non_blocking_is_read_all_the_same(pipe
             nursery.start_soon(read_lines, pipe.reader, lines.extend)
             await trio.testing.wait_all_tasks_blocked(0.05)
             os.write(pipe.writer, b"a\n")
-            os.close(pipe.writer)
+            pipe.close_writer()
     assert lines == [b"a"]

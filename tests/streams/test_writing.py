@@ -8,7 +8,7 @@ import select
 import pytest
 
 from sidecar.rpc.stdio import Pump
-from tests.stdio.scenes import SOON, Pipe, posix_only, python
+from tests.streams.scenes import SOON, Pipe, posix_only, python
 
 
 def test_a_pump_writes_what_its_owner_has_waiting(pipe: Pipe) -> None:
@@ -16,7 +16,7 @@ def test_a_pump_writes_what_its_owner_has_waiting(pipe: Pipe) -> None:
     pump = Pump(pipe.writer, lambda: waiting.pop(0) if waiting else b"", "test")
     pump.put(waiting.append, b"z")
     assert pump.flush(SOON)
-    os.close(pipe.writer)
+    pipe.close_writer()
     with io.FileIO(os.dup(pipe.reader)) as file:
         assert file.readall() == b"x" * 100 + b"yz"
     pump.close()
@@ -24,7 +24,7 @@ def test_a_pump_writes_what_its_owner_has_waiting(pipe: Pipe) -> None:
 
 
 def test_a_pump_whose_descriptor_is_closed_discards(pipe: Pipe) -> None:
-    os.close(pipe.writer)
+    pipe.close_writer()
     waiting = [b"x", b"y"]
     pump = Pump(pipe.writer, lambda: waiting.pop(0) if waiting else b"", "test")
     assert pump.flush(SOON)
@@ -48,7 +48,7 @@ def test_what_a_pipe_has_room_for_is_written_without_waking_the_thread(pipe: Pip
     for line in (b"one\n", b"x" * select.PIPE_BUF, b"two\n"):
         pump.put(waiting.append, line)
         assert os.read(pipe.reader, 99_999) == line
-    os.close(pipe.writer)
+    pipe.close_writer()
 
 
 @posix_only
@@ -67,7 +67,7 @@ def test_who_puts_something_never_waits_for_the_reader(pipe: Pipe, room_bytes: i
         got += os.read(pipe.reader, 99_999)
     assert got[filled:] == b"".join(lines)
     assert pump.flush(SOON)
-    os.close(pipe.writer)
+    pipe.close_writer()
 
 
 def fill(fd: int) -> int:
@@ -90,12 +90,10 @@ def test_where_the_log_has_the_same_pipe_no_room_is_certain(redirections: str, a
 
 
 @posix_only
-def test_a_reader_that_has_gone_is_no_room_and_no_error() -> None:
-    reader, writer = os.pipe()
-    pump, waiting = idle_pump(Pipe(reader, writer))
-    os.close(reader)
+def test_a_reader_that_has_gone_is_no_room_and_no_error(pipe: Pipe) -> None:
+    pump, waiting = idle_pump(pipe)
+    pipe.close_reader()
     for _ in range(3):
         pump.put(waiting.append, b"x")
     assert pump.flush(SOON)
     assert waiting == []
-    os.close(writer)

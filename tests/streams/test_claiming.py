@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.stdio.scenes import CLAIM, REPLY, ROOT, posix_only, python
+from tests.streams.scenes import CLAIM, REPLY, ROOT, posix_only, python
 
 
 def test_nothing_but_the_protocol_reaches_stdout() -> None:
