@@ -5,7 +5,8 @@ Owns: the only connection that writes. Guarantees, for every job handed to `writ
 - where the database refuses a row it runs once more, from the start and told to be careful;
 - what it returned or raised reaches the awaiting task after COMMIT or ROLLBACK, never before;
 - a cancel takes effect at once while the job waits (in the queue, for its rest, for another process's
-  lock), and not at all once BEGIN has succeeded: then the task waits for the end of the transaction;
+  lock, also between its two tries), and not at all once BEGIN has succeeded: then the task waits for the
+  end of the transaction;
 - the lock is held at most two thirds of the time, so that another process's polling busy handler finds
   it free (CONTRACT section 9, Fairness).
 Called from the trio thread only.
@@ -59,30 +60,35 @@ class Transaction(Struct, frozen=True):
 
 
 class _Job:
-    """One write on its way: pending, then either claimed by the thread or abandoned by its task."""
+    """One write on its way: pending, then either claimed by the thread or left by its task."""
 
     def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float) -> None:
         self.run = run
         self.patience_seconds = patience_seconds
-        self.abandoned = threading.Event()
+        self.cancelled = threading.Event()
         self._token = trio.lowlevel.current_trio_token()
         self._task = trio.lowlevel.current_task()
         self._lock = threading.Lock()
         self._claimed = False
+        self._raise_cancel: Callable[[], Any]
 
     def claim(self) -> bool:
-        """For the thread: from here on the task waits for the end. False if it is gone."""
+        """For the thread: from here on the task waits for its result. False if it is gone."""
         with self._lock:
-            self._claimed = not self.abandoned.is_set()
+            self._claimed = not self.cancelled.is_set()
             return self._claimed
 
-    def abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+    def abort(self, raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
         """For trio: whether a cancel may take the task away now."""
         with self._lock:
-            if self._claimed:
-                return trio.lowlevel.Abort.FAILED
-            self.abandoned.set()
-            return trio.lowlevel.Abort.SUCCEEDED
+            self._raise_cancel = raise_cancel
+            self.cancelled.set()
+            return trio.lowlevel.Abort.FAILED if self._claimed else trio.lowlevel.Abort.SUCCEEDED
+
+    def given_up(self) -> "outcome.Outcome[Any]":
+        """The result of a claimed job that was cancelled and has done nothing: its task's cancellation."""
+        result: outcome.Outcome[Any] = outcome.capture(self._raise_cancel)
+        return result
 
     def post(self, result: "outcome.Outcome[Any]") -> None:
         """Hands the result to the task, which waits for it."""
@@ -114,6 +120,7 @@ class Writer:
         self.generation = 0
         self._checkpointed_rows = 0
         self._log_is_long = False
+        self._never = threading.Event()  # for what no cancel ends
         self.ended = trio.Event()
 
     async def run(self) -> None:
@@ -143,7 +150,7 @@ class Writer:
             self._close()
 
     def _deal_with(self, job: _Job) -> None:
-        self._wait(job.abandoned, max(0.0, self._free_at - self._monotonic()))
+        self._wait(job.cancelled, max(0.0, self._free_at - self._monotonic()))
         try:
             transaction = self._begin(job, careful=False)
         except (sqlite3.Error, LibraryError, OSError) as error:
@@ -178,13 +185,13 @@ class Writer:
             self._opened = None
 
     def _begin(self, job: _Job, *, careful: bool) -> Transaction | None:
-        """Takes the lock for the job; None if its task is gone.
+        """Takes the lock for the job; None if that was cancelled.
 
         Raises LibraryError, OSError, and sqlite3.Error, for one after its patience.
         """
         while True:
             connection, shape = self._open()
-            if not self._patiently(connection, "BEGIN IMMEDIATE", job):
+            if not self._patiently(connection, "BEGIN IMMEDIATE", job, job.cancelled):
                 return None
             try:
                 if not self._sees_foreign_changes(connection) or still_holds(connection, shape):
@@ -194,16 +201,18 @@ class Writer:
                 raise
             self._close()  # the procedures name columns that may be gone, and lack those that have come
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str, job: _Job) -> bool:
-        """Runs BEGIN or COMMIT once no other process is in the way; False if the task left meanwhile."""
+    def _patiently(
+        self, connection: sqlite3.Connection, statement: str, job: _Job, cancelled: threading.Event
+    ) -> bool:
+        """Runs BEGIN or COMMIT once no other process is in the way; False if `cancelled` was set meanwhile."""
         deadline, polls = self._monotonic() + job.patience_seconds, 0
-        while not job.abandoned.is_set():
+        while not cancelled.is_set():
             try:
                 connection.execute(statement)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
-                self._wait(job.abandoned, _POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
+                self._wait(cancelled, _POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
                 polls += 1
             else:
                 return True
@@ -226,7 +235,7 @@ class Writer:
         result: outcome.Outcome[Any] = outcome.capture(job.run, transaction)
         if isinstance(result, outcome.Value):
             try:
-                self._patiently(connection, "COMMIT", job)
+                self._patiently(connection, "COMMIT", job, self._never)
             except sqlite3.Error as error:
                 result = outcome.Error(error)
         _roll_back(connection)
@@ -237,8 +246,7 @@ class Writer:
             transaction = self._begin(job, careful=True)
         except (sqlite3.Error, LibraryError, OSError) as error:
             return outcome.Error(error)
-        assert transaction is not None, "a task whose job is claimed does not leave"
-        return self._attempt(transaction, job)
+        return self._attempt(transaction, job) if transaction is not None else job.given_up()
 
     def _checkpoint(self) -> None:
         """Moves the log into the database while the lock rests: the task has its result, others may write.

@@ -100,27 +100,58 @@ async def test_a_second_try_sees_what_another_program_wrote_after_the_first(path
         assert first < second == writer.generation
 
 
-async def test_a_second_try_waits_for_another_programs_lock_and_a_cancel_waits_for_it(path: Path) -> None:
-    waiting, gate = threading.Event(), threading.Event()
-
-    def wait(gone: threading.Event) -> None:
-        waiting.set()
-        assert gate.wait(PATIENCE_SECONDS)
-        assert not gone.is_set()
-        if other.in_transaction:
-            other.execute("COMMIT")
-
-    async with second_try(path, "BEGIN IMMEDIATE", Clock(wait)) as (writer, job, other):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.write, job)
-            assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
-                await trio.testing.wait_all_tasks_blocked()
-                assert nursery.child_tasks
-            gate.set()
+async def test_a_second_try_waits_for_another_programs_lock(path: Path) -> None:
+    async with second_try(path, "BEGIN IMMEDIATE", Clock(lambda _: other.execute("COMMIT"))) as (
+        writer,
+        job,
+        other,
+    ):
+        await writer.write(job)
         assert len(job.tries) == 2
         assert ratings(path)[0] == 77
+
+
+async def test_a_cancel_between_two_tries_takes_effect_at_once(path: Path) -> None:
+    waiting = threading.Event()
+
+    def wait(cancelled: threading.Event) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            assert cancelled.wait(PATIENCE_SECONDS)
+
+    async with second_try(path, "BEGIN IMMEDIATE", Clock(wait)) as (writer, job, other):
+        before = ratings(path)
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.write, job)
+                assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)
+                scope.cancel()
+        assert scope.cancelled_caught
+        assert len(job.tries) == 1
+        other.execute("ROLLBACK")
+        assert ratings(path) == before
+        assert await writer.write(Job(1, 4)) == 4
+
+
+async def test_a_cancel_within_a_second_try_waits_for_its_end(path: Path) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    job = Refused()
+
+    def slow(transaction: Transaction) -> str:
+        told = job(transaction)
+        begun.set()
+        assert gate.wait(PATIENCE_SECONDS)
+        return told
+
+    async with writing(path) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, slow)
+        assert await trio.to_thread.run_sync(begun.wait, PATIENCE_SECONDS)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks
+        gate.set()
+    assert ratings(path)[0] == 77
 
 
 async def test_a_lock_that_outlasts_the_patience_of_a_second_try_is_an_error(path: Path) -> None:
