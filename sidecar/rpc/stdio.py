@@ -245,8 +245,9 @@ class Pump:
     def _write_at_once(self) -> bool:
         """Writes what waits, unless that could block; True when all of it is written."""
         while data := self._take():
-            if not (self._has_room(len(data)) and _write_all(self._fd, data)):
-                self._next_bytes = data
+            written_bytes = _write_some(self._fd, data) if self._has_room(len(data)) else 0
+            self._next_bytes = data[written_bytes:]
+            if self._next_bytes:
                 return False
         return True
 
@@ -292,6 +293,14 @@ def _room_in_pipe(fd: int) -> Callable[[int], bool]:
     poll.register(fd, select.POLLOUT)
     room = [(fd, select.POLLOUT)]  # without POLLERR: then the reader has gone
     return lambda count: count <= select.PIPE_BUF and poll.poll(0) == room
+
+
+def _write_some(fd: int, data: bytes) -> int:
+    """How much of it was written; none where that fails: who tries again meets the error."""
+    try:
+        return os.write(fd, data)
+    except OSError:
+        return 0
 
 
 def _write_all(fd: int, data: bytes) -> bool:
