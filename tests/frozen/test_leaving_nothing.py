@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from subprocess import DEVNULL
 
 import psutil
 import trio
@@ -81,6 +82,25 @@ async def test_of_fifty_launches_killed_in_a_run_nothing_is_left(tmp_path: Path,
                     await gemini.wait_until_idle()
             assert library.tagged % 5 == 0
         assert 0 < library.tagged < 1500
+
+
+async def test_a_run_from_the_terminal_ends_with_its_bootloader(onefile: Path, tmp_path: Path, temp: Path) -> None:
+    library = harness.library(tmp_path, 1500)
+    async with standin.running(latency_seconds=0.02) as gemini:
+        command = [str(onefile), "tag", "--database", str(library.path), "--batch-size", "5"]
+        process = await trio.lowlevel.open_process(
+            command, env=harness.environment(gemini), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
+        )
+        with trio.fail_after(harness.DEADLINE_SECONDS):
+            await gemini.wait_for(5)
+        processes = harness.family(process.pid)
+        process.kill()
+        await process.wait()
+        await harness.none_left(processes, END_SECONDS)
+        assert list(temp.iterdir()) == []
+        with trio.fail_after(END_SECONDS):
+            await gemini.wait_until_idle()
+    assert library.tagged % 5 == 0 and library.tagged < 1500
 
 
 async def test_a_bootloader_that_is_killed_while_it_unpacks_leaves_nothing_that_runs_and_its_folder_is_swept(
