@@ -1,9 +1,9 @@
 """Reads calls, runs each in a task of its own, answers; and the order in which the process ends.
 
 The reading task waits for no call and no reader of stdout; where too many calls are open, or too many
-answers wait, no more lines are read. Calls begin in the order of their lines, so that a `cancel` sent
-behind an `auto_tag_files` finds its run. The one boundary where an exception becomes a line of the
-protocol is `_answered`.
+answers wait, no more lines are read. Calls begin in the order in which they came, the members of a batch too, so
+that a `cancel` sent behind an `auto_tag_files` finds its run. The one boundary where an exception becomes a
+line of the protocol is `_answered`.
 """
 
 import logging
@@ -136,15 +136,20 @@ class Server:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(feed)
             while (arrival := await receive.receive()) is not None:
-                nursery.start_soon(self._serve, arrival)
-                # One scheduling round each: trio starts tasks of the same round in random order.
-                await trio.lowlevel.checkpoint()
+                if arrival.message.is_batch:
+                    await nursery.start(self._serve, arrival)
+                else:
+                    nursery.start_soon(self._serve, arrival)
+                    # One scheduling round each: trio starts tasks of the same round in random order.
+                    await trio.lowlevel.checkpoint()
             self.app.stop.set()
 
-    async def _serve(self, arrival: _Arrival) -> None:
+    async def _serve(
+        self, arrival: _Arrival, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         try:
             if arrival.message.is_batch:
-                await self._serve_batch(arrival.message.items)
+                await self._serve_batch(arrival.message.items, task_status)
             else:
                 answer, then = await self._answered(arrival.message.items[0])
                 self._outbox.answer(answer)
@@ -152,7 +157,8 @@ class Server:
         finally:
             self._count(-arrival.calls, -arrival.line_bytes)
 
-    async def _serve_batch(self, items: list[jsonrpc.Item]) -> None:
+    async def _serve_batch(self, items: list[jsonrpc.Item], task_status: trio.TaskStatus[None]) -> None:
+        """Has started when all members have begun."""
         answers: list[tuple[bytes, Callable[[], None]]] = [(b"", _nothing)] * len(items)
 
         async def one(index: int) -> None:
@@ -162,6 +168,7 @@ class Server:
             for index in range(len(items)):
                 nursery.start_soon(one, index)
                 await trio.lowlevel.checkpoint()
+            task_status.started()
         self._outbox.answer(jsonrpc.batch_line([line for line, _ in answers if line]))
         for _, then in answers:
             then()

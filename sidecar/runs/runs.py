@@ -2,14 +2,17 @@
 
 The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of
 which `tagging-complete` is the last, then the answer to the `cancel` that caused it. When
-`tagging-complete` has been sent the next run is accepted.
+`tagging-complete` has been sent the next run is accepted. A cancel, or the end of the process, that comes while a
+run is starting waits until it has begun, unless something is in the way of that.
 """
 
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -54,6 +57,11 @@ log = logging.getLogger(__name__)
 
 LAST_WRITE_PATIENCE_SECONDS = 0.5
 """For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
+CANCEL_PATIENCE_SECONDS = 1.0
+"""So long a cancel waits for a run that is starting. What takes longer waits for another program's lock."""
+EXIT_PATIENCE_SECONDS = 0.3
+
+T = TypeVar("T")
 
 
 class ActiveRun:
@@ -84,6 +92,8 @@ class Runs:
         self._emit = emit
         self._nursery = nursery
         self._starting = trio.Lock()
+        self._start = trio.CancelScope()
+        self._is_over = False
         self._lock: RunLock | None = None
         self._active: ActiveRun | None = None
         self._in_change: str | None = None
@@ -95,47 +105,28 @@ class Runs:
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
-        async with self._starting:
-            self._refuse_second()
-            batch_size = params.batch_size or settings.batch_size
-            selection = await chosen(self._library, params.file_ids, batch_size)
-            if not selection.total_files:
-                return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
-            if not settings.api_key:
-                raise RpcError(
-                    Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
-                )
-            self._lock = await take_run_lock(self._library)
-            try:
-                self._active = active = ActiveRun(await self._booked(params, settings, selection))
-            except BaseException:
-                self._release_lock()
-                raise
-            self._nursery.start_soon(self._live, active)
-        started = Started(
-            active.run.plan.run_id,
-            "started",
-            "Auto-tagging started",
-            selection.total_files,
-            selection.total_batches,
-        )
-        return started, active
+        return await self._alone(partial(self._started, params, settings))
 
     async def retry(self, params: RetryParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run over what failed in an earlier one, in its mode. Raises RpcError, LibraryError."""
-        booked = await self.archive.booked(params.run_id)
-        failed = [
-            failure.file_id
-            for failure in await self.archive.failures(booked.run_id)
-            if (not failure.reason.is_skip if params.reasons is None else failure.reason in params.reasons)
-        ]
-        again = await self._library.read(lambda c, _: queries.still_untagged(c, failed))
-        return await self.start(AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run), settings)
+
+        async def start() -> tuple[Started, ActiveRun | None]:
+            booked = await self.archive.booked(params.run_id)
+            failed = [
+                failure.file_id
+                for failure in await self.archive.failures(booked.run_id)
+                if (not failure.reason.is_skip if params.reasons is None else failure.reason in params.reasons)
+            ]
+            again = await self._library.read(lambda c, _: queries.still_untagged(c, failed))
+            return await self._started(
+                AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run), settings
+            )
+
+        return await self._alone(start)
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32002."""
-        async with self._starting:
-            active = self._active
+        active = await self._settled(CANCEL_PATIENCE_SECONDS)
         if active is not None and run_id in (None, active.run.plan.run_id):
             active.scope.cancel()
             await active.stopped.wait()
@@ -166,10 +157,12 @@ class Runs:
         return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
     async def stop(self) -> None:
-        """Cancels the active run, if any, and waits for its end."""
-        if self._active is not None:
-            self._active.scope.cancel()
-            await self._active.stopped.wait()
+        """No run starts any more; cancels the active one, if any, and waits for its last notification."""
+        self._is_over = True
+        active = await self._settled(EXIT_PATIENCE_SECONDS)
+        if active is not None:
+            active.scope.cancel()
+            await active.announced.wait()
 
     @asynccontextmanager
     async def nobody_tagging(self, run_id: str) -> AsyncIterator[None]:
@@ -191,17 +184,59 @@ class Runs:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
         self.knowledge.adopt(await self._library.write(self.knowledge.newer))
 
+    async def _alone(self, start: Callable[[], Awaitable[T]]) -> T:
+        """One start at a time. Raises RpcError -32002 for one that was cut off."""
+        async with self._starting:
+            self._refuse_second()
+            with trio.CancelScope() as self._start:
+                return await start()
+            raise _cancelled_before()
+
+    async def _settled(self, patience_seconds: float) -> ActiveRun | None:
+        """The active run, when none is starting any more. A start that takes longer is cut off."""
+        with trio.move_on_after(patience_seconds):
+            async with self._starting:
+                return self._active
+        self._start.cancel()
+        async with self._starting:
+            return self._active
+
+    async def _started(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
+        batch_size = params.batch_size or settings.batch_size
+        selection = await chosen(self._library, params.file_ids, batch_size)
+        if not selection.total_files:
+            return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
+        if not settings.api_key:
+            raise RpcError(
+                Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
+            )
+        self._lock = await take_run_lock(self._library)
+        try:
+            self._active = active = ActiveRun(await self._booked(params, settings, selection))
+        except BaseException:
+            self._release_lock()
+            raise
+        self._nursery.start_soon(self._live, active)
+        started = Started(
+            active.run.plan.run_id,
+            "started",
+            "Auto-tagging started",
+            selection.total_files,
+            selection.total_batches,
+        )
+        return started, active
+
     async def _live(self, active: ActiveRun) -> None:
         """A run from release to its last notification."""
         run = active.run
         self.archive.active_run_id = run.plan.run_id
-        with active.scope:
-            await active.released.wait()
-            try:
+        try:
+            with active.scope:
+                await active.released.wait()
                 await run.work()
-            except Exception:
-                log.exception("run failed")
-                run.fail("The sidecar met an error of its own; its log says where.")
+        except Exception:  # outside of the scope, which takes its own part out of a group
+            log.exception("run failed")
+            run.fail("The sidecar met an error of its own; its log says where.")
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
             await self._book_end(run, active.summary)
@@ -223,8 +258,12 @@ class Runs:
             )
         except LibraryError as error:
             log.warning("the end of the run could not be saved: %s", error.fault)
+        except Exception:
+            log.exception("the end of the run could not be saved")
 
     def _refuse_second(self) -> None:
+        if self._is_over:
+            raise _cancelled_before()
         under_way = self.active_run_id or self._in_change
         if under_way is not None:
             raise run_active(under_way)
@@ -275,6 +314,10 @@ class Runs:
         a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
         allowance = Allowance(self.budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
         return Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
+
+
+def _cancelled_before() -> RpcError:
+    return RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
 
 def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:

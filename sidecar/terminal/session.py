@@ -83,13 +83,20 @@ async def over_library(
     return code
 
 
-async def watch(display: Display, signals: Signals, cancel: Callable[[], Awaitable[object]]) -> int:
-    """Shows the run until its end; the first signal cancels it."""
+async def watch(
+    display: Display, signals: Signals, cancel: Callable[[], Awaitable[object]], *, stopped: bool = False
+) -> int:
+    """Shows the run until its end; the first signal cancels it. `stopped`: one has come before."""
+
+    async def cancel_once() -> None:
+        with suppress(RpcError, ClientError):  # it has ended meanwhile
+            await cancel()
 
     async def cancel_at_signal() -> None:
+        if stopped:
+            await cancel_once()
         async for _ in signals:
-            with suppress(RpcError, ClientError):  # it has ended meanwhile
-                await cancel()
+            await cancel_once()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_at_signal)

@@ -2,13 +2,15 @@
 
 import argparse
 
+import trio
+
 from sidecar.contract import Proposal, RpcError
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call
 from sidecar.rpc.server import running_app
 from sidecar.settings import Settings
 from sidecar.terminal.display import Display, selection, sorry
-from sidecar.terminal.session import Signals, ask, cancelling, command_line, encoded, watch
+from sidecar.terminal.session import STOPPED, Signals, ask, cancelling, command_line, encoded, watch
 from sidecar.terminal.words import counted
 
 
@@ -43,12 +45,32 @@ async def retry(options: argparse.Namespace, settings: Settings, redactor: Redac
 
 
 async def _run(app: App, method: str, params: dict[str, object], display: Display, signals: Signals) -> int:
-    answer = await call(app, method, encoded(params))
+    answer = refusal = None
+    stopped = False
+    async with trio.open_nursery() as starting:
+
+        async def stop_at_signal() -> None:
+            nonlocal stopped
+            async for _ in signals:
+                stopped = True
+                starting.cancel_scope.cancel()
+
+        starting.start_soon(stop_at_signal)
+        try:
+            answer = await call(app, method, encoded(params))
+        except RpcError as error:  # raised here, it would come out as a group
+            refusal = error
+        starting.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
+    if answer is None:
+        display.say("Stopped before tagging had begun.")
+        return STOPPED
     if answer.then is None:
         display.say(answer.result.message)
         return 0
     answer.then()
-    return await watch(display, signals, cancelling(app, answer.result.run_id))
+    return await watch(display, signals, cancelling(app, answer.result.run_id), stopped=stopped)
 
 
 async def _show_proposals(app: App, display: Display, run_id: str, options: argparse.Namespace) -> None:

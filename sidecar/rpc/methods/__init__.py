@@ -59,7 +59,7 @@ class Method(Struct, frozen=True):
 
 _LIBRARY = (Code.DATABASE_UNAVAILABLE,)
 _RUN = (Code.DATABASE_UNAVAILABLE, Code.NO_SUCH_RUN)
-_START = (Code.DATABASE_UNAVAILABLE, Code.NO_API_KEY, Code.RUN_ACTIVE)
+_START = (*_RUN, Code.NO_API_KEY, Code.RUN_ACTIVE)
 
 METHODS: dict[str, Method] = {
     "status": Method(NoParams, process.status),
@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
     "estimate_cost": Method(EstimateCostParams, files.estimate_cost, _LIBRARY),
     "preview_request": Method(PreviewParams, files.preview_request, (*_LIBRARY, Code.REQUEST_REFUSED)),
     "auto_tag_files": Method(AutoTagParams, tagging.auto_tag_files, _START),
-    "retry_failed": Method(RetryParams, tagging.retry_failed, (*_START, Code.NO_SUCH_RUN)),
+    "retry_failed": Method(RetryParams, tagging.retry_failed, _START),
     "cancel": Method(RunParams, tagging.cancel, _RUN),
     "get_run": Method(RunParams, tagging.get_run, _RUN),
     "list_runs": Method(ListRunsParams, tagging.list_runs, _LIBRARY),
