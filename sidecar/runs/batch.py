@@ -1,7 +1,8 @@
 """One batch's questions: ask, sort the answers, ask again, halve, resolve unknown tags.
 
-May be cut off at any time; `writing` commits what came of it. Between the two nothing is lost: what
-Gemini answered waits in memory to be written.
+May be cut off at any time, and is then asked for again by the next run: a batch is written whole or not at all.
+`writing` commits what came of it. Between the two nothing is lost: a batch that Gemini has answered, with what
+its unknown tags stand for, waits in memory to be written.
 """
 
 from collections.abc import Iterable, Sequence

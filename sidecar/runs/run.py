@@ -2,8 +2,8 @@
 
 Two nurseries, one inside the other. In the inner one batches are asked for, in the outer one what was
 answered is written. When a run must end early (no quota, no key, no disk) the inner one is cancelled:
-requests are cut off, and what Gemini has answered is still saved. A person's cancel takes both: all but
-a commit under way.
+requests are cut off, and batches that Gemini has answered whole are still saved. A person's cancel takes
+both: all but a commit under way.
 
 The feeder keeps one batch more in memory than may be asked for at once, so that a place at Gemini never
 waits for the database; batches that wait to be written are bounded too, so memory does not grow with
@@ -55,8 +55,8 @@ added meanwhile, or tags that a person sets, would come too late for them.
 """
 READY = 2
 """Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
-LOCKED_BATCHES = 2
-"""So many batches in a row that found the database locked for their whole patience end the run."""
+MOST_LOST_BATCHES = 2
+"""So many batches in a row whose transaction failed, mostly for another program's lock, end the run."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
 
 
@@ -87,7 +87,7 @@ class Run:
         self._waiting_until = self._began_at
         self._in_outage = False
         self._end: End | None = None
-        self._locked_in_a_row = 0
+        self._lost_in_a_row = 0
         self._asking: trio.CancelScope | None = None
         self._asking_batches = 0
         self._batch_asked = trio.Event()
@@ -222,7 +222,7 @@ class Run:
             log.exception("batch failed while being written")
             self._lose(batch, asked, LibraryError(Fault.REFUSED, INTERNAL))
         else:
-            self._locked_in_a_row = 0
+            self._lost_in_a_row = 0
             self._saved.add(batch.meter.usage)
             # In this order: the tables were read before the batch added its mappings to them.
             self._knowledge.adopt(written.tables)
@@ -233,8 +233,8 @@ class Run:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
         outcome = lost(batch, asked, error)
         self.unsaved_failures.extend(outcome.failures)
-        self._locked_in_a_row += 1
-        if error.ends_run or self._locked_in_a_row >= LOCKED_BATCHES:
+        self._lost_in_a_row += 1
+        if error.ends_run or self._lost_in_a_row >= MOST_LOST_BATCHES:
             self._finish_early(_failed(error.sentence))
         self._report(batch, outcome)
 
