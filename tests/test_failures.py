@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.gemini.failures import Failure, GeminiError, classify, seconds
+from sidecar.redaction import Redactor
 
 CASES = {
     path.stem: json.loads(path.read_text("utf-8"))
@@ -94,6 +95,11 @@ def test_a_limit_of_zero_ends_whether_in_the_violation_or_in_the_sentence() -> N
         body = quota({"quotaId": "RequestsPerMinute", "quotaValue": value}, retry="5s")
         assert judged(429, body).kind is Failure.QUOTA_EXHAUSTED
     sentence = "Quota exceeded for metric: x, limit: 0, model: m"
+    assert judged(429, error(sentence, 429)).kind is Failure.QUOTA_EXHAUSTED
+
+
+@pytest.mark.parametrize("sentence", ["This plan has limit: 0.", "limit: 0", "x" * 500 + " limit: 0, model: m"])
+def test_a_limit_of_zero_is_found_wherever_it_stands(sentence: str) -> None:
     assert judged(429, error(sentence, 429)).kind is Failure.QUOTA_EXHAUSTED
 
 
@@ -197,16 +203,31 @@ def test_an_unknown_field_asks_for_the_other_api_version() -> None:
     assert judged(400, error(message)).kind is Failure.UNKNOWN_FIELD
 
 
+def test_a_country_without_a_free_tier_is_a_location_too() -> None:
+    sentence = "Gemini API free tier is not available in your country. Please enable billing on your project."
+    assert judged(400, error(sentence, word="FAILED_PRECONDITION")).kind is Failure.LOCATION
+
+
 def test_a_bad_key_is_known_by_its_reason_whatever_the_number() -> None:
     for status in (400, 403):
         body = error("x", status, [{"reason": "API_KEY_INVALID"}])
         assert judged(status, body).kind is Failure.KEY_REFUSED
 
 
-def test_a_sentence_is_one_short_line() -> None:
-    detail = judged(400, error("a\n  b\t" + "c" * 1000)).detail
+def test_what_is_shown_is_one_short_line() -> None:
+    detail = judged(400, error("a\n  b\t" + "c" * 1000)).shown(Redactor()).detail
     assert detail.startswith("a b c")
-    assert len(detail) <= 400
+    assert len(detail) == 400
+
+
+@pytest.mark.parametrize("position", [0, 370, 399])
+def test_no_part_of_a_key_is_shown_wherever_the_line_is_cut(position: int) -> None:
+    redactor = Redactor()
+    redactor.add("a-key-of-25-characters-xyz")
+    body = error("y" * position + " a-key-of-25-characters-xyz " + "z" * 100, word="a-key-of-25-characters-xyz")
+    shown = judged(403, body).shown(redactor)
+    assert "a-k" not in shown.detail + shown.status
+    assert shown.status == "[key]"
 
 
 JSON_VALUES = st.recursive(

@@ -107,8 +107,7 @@ class GeminiClient:
         failure = classify(
             int(error.code or 0), headers, error.details, model=self._settings.model, now=datetime.now(UTC)
         )
-        failure.detail = self._redactor.redact(failure.detail)
-        return failure
+        return failure.shown(self._redactor)
 
     def _client(self, version: str, request: Request | None) -> Any:
         """One SDK client for each API version and kind of request.

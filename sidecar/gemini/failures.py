@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from sidecar.redaction import Redactor
+
 
 class Failure(StrEnum):
     """The rows of the contract's table; the policy decides by these alone.
@@ -34,8 +36,9 @@ class Failure(StrEnum):
 
 
 class GeminiError(Exception):
-    """A request that brought no answer. `detail` is for the person: redacted, one line, may be empty.
+    """A request that brought no answer. `detail` is for the person: one line, may be empty.
 
+    As `classify` makes it, it may be long and may echo the key; `shown` is what anybody may see.
     `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
     `http_status` is 0 where no answer came.
     """
@@ -56,11 +59,20 @@ class GeminiError(Exception):
         self.delay_seconds = delay_seconds
         self.http_status = http_status
 
+    def shown(self, redactor: Redactor) -> "GeminiError":
+        """This, without keys and cut to a readable length; in that order, or half a key would be left."""
+        self.detail = redactor.redact(self.detail)[:MOST_DETAIL_CHARS]
+        self.status = redactor.redact(self.status)[:MOST_STATUS_CHARS]
+        return self
 
+
+MOST_DETAIL_CHARS = 400
+MOST_STATUS_CHARS = 60
 _DURATION = re.compile(r"^\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)?\s*$")
 _RETRY_IN_TEXT = re.compile(r"retry in ([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)\b", re.IGNORECASE)
-_ZERO_LIMIT = re.compile(r"\blimit: 0(?![.0-9])")
+_ZERO_LIMIT = re.compile(r"\blimit: 0(?!\.?[0-9])")
 _SPENT = re.compile(r"\b(?:credits?|prepa(?:y|id)\w*|spend(?:ing)? (?:cap|limit))\b", re.IGNORECASE)
+_NO_FREE_TIER = "free tier is not available in your country"
 _KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_NOT_FOUND"})
 
 
@@ -85,7 +97,7 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
     (Failure.RATE_LIMITED, lambda a: a.status == 429),
     (Failure.KEY_REFUSED, lambda a: bool(a.reasons & _KEY_REASONS) or a.status == 401),
     (Failure.KEY_REFUSED, lambda a: a.status == 400 and "api key" in a.message),
-    (Failure.LOCATION, lambda a: "location is not supported" in a.message),
+    (Failure.LOCATION, lambda a: "location is not supported" in a.message or _NO_FREE_TIER in a.message),
     (Failure.FORBIDDEN, lambda a: a.status == 403),
     (Failure.MODEL_UNKNOWN, lambda a: a.status == 404),
     (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and "unknown name" in a.message),
@@ -181,4 +193,4 @@ def _list(value: object) -> list[Any]:
 
 
 def _line(value: object) -> str:
-    return " ".join(value.split())[:400] if isinstance(value, str) else ""
+    return " ".join(value.split()) if isinstance(value, str) else ""
