@@ -72,16 +72,21 @@ class Calls:
         self._limits = limits
         self._on_wait = on_wait
         self._limiter = trio.CapacityLimiter(pace.concurrency)
+        self._over = False
         self.pace = pace
 
     async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
-        """Gemini's reply, or why there will be none. Retries, waits and outages happen in here."""
+        """Gemini's reply, or why there will be none. Retries, waits and outages happen in here.
+
+        After the first End no request leaves: the others wait for their run to cut them off.
+        """
         tries, repeated = Tries(), False
         while True:
             await self._way_free()
             if (end := self._outage_over()) is not None:
+                self._over = True
                 return end
-            place = _Place(self._limiter, self.pace, self._version)
+            place = _Place(self._limiter, self.pace, self._version, self._may_leave)
             try:
                 outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
                 if outcome is None:
@@ -89,6 +94,7 @@ class Calls:
                 repeated = True
                 # Judged before the place is given away: who gets it next sees the new pace.
                 result = outcome if isinstance(outcome, Reply) else self._judge(outcome, tries, batch)
+                self._over |= isinstance(result, End)
             finally:
                 place.leave()
             if isinstance(result, _Again):
@@ -165,7 +171,12 @@ class Calls:
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
 
+    def _may_leave(self) -> bool:
+        return not self._over
+
     async def _way_free(self) -> None:
+        if self._over:
+            await trio.sleep_forever()
         while (seconds := self.pace.wait_seconds(trio.current_time())) > 0:
             left = self.pace.outage_left(trio.current_time())
             if left is not None and left < seconds:
@@ -190,13 +201,16 @@ class _Place(Place):
     A request is made before it gets its place, for `version`: by then that one may have been refused.
     """
 
-    def __init__(self, limiter: trio.CapacityLimiter, pace: Pace, api: ApiVersion) -> None:
+    def __init__(
+        self, limiter: trio.CapacityLimiter, pace: Pace, api: ApiVersion, may_leave: Callable[[], bool]
+    ) -> None:
         self.version = api.current
         self.entered_at = trio.current_time()
         self.used = False
         self._limiter = limiter
         self._pace = pace
         self._api = api
+        self._may_leave = may_leave
         self._taken = False
 
     async def enter(self) -> None:
@@ -206,7 +220,7 @@ class _Place(Place):
         self.check()
 
     def check(self) -> None:
-        open_now = self._pace.wait_seconds(trio.current_time()) == 0
+        open_now = self._may_leave() and self._pace.wait_seconds(trio.current_time()) == 0
         self.used = open_now and self.version == self._api.current
         if not self.used:
             raise NotSent

@@ -30,7 +30,7 @@ async def test_what_no_later_request_can_mend_ends_the_run_at_once(
     async with standin.running(script=lambda _: reply) as gemini, harness.start(library, gemini) as subject:
         done = await subject.tag(batch_size=10, max_parallel=1)
         assert done["status"] == status and word in done["message"] and not done["success"]
-        assert gemini.arrived == 1 and done["remaining_files"] == 60
+        assert gemini.arrived == done["usage"]["requests"] == 1 and done["remaining_files"] == 60
     assert library.tagged == 0
 
 
