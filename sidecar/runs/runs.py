@@ -57,6 +57,8 @@ log = logging.getLogger(__name__)
 
 LAST_WRITE_PATIENCE_SECONDS = 0.5
 """For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
+LAST_WRITE_PAUSE_SECONDS = 1.0
+"""Until it is tried again, as long as the process lives."""
 CANCEL_PATIENCE_SECONDS = 1.0
 """So long a cancel waits for a run that is starting. What takes longer waits for another program's lock."""
 EXIT_PATIENCE_SECONDS = 0.3
@@ -239,7 +241,7 @@ class Runs:
             run.fail("The sidecar met an error of its own; its log says where.")
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
-            await self._book_end(run, active.summary)
+            is_booked = await self._book_end(run, active.summary)
         self._release_lock()
         self._active = self.archive.active_run_id = None
         self.archive.remember(active.summary, run.unsaved_failures)
@@ -247,8 +249,12 @@ class Runs:
         await active.released.wait()
         self._emit(completion(active.summary))
         active.announced.set()
+        while not is_booked:
+            await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
+            is_booked = await self._book_end(run, active.summary)
 
-    async def _book_end(self, run: Run, summary: RunSummary) -> None:
+    async def _book_end(self, run: Run, summary: RunSummary) -> bool:
+        """False where another program is in the way."""
         try:
             await self._library.write(
                 lambda transaction: run_rows.end_run(
@@ -258,8 +264,10 @@ class Runs:
             )
         except LibraryError as error:
             log.warning("the end of the run could not be saved: %s", error.fault)
+            return error.fault is not Fault.LOCKED
         except Exception:
             log.exception("the end of the run could not be saved")
+        return True
 
     def _refuse_second(self) -> None:
         if self._is_over:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import trio
@@ -89,3 +90,21 @@ async def test_the_next_run_takes_exactly_the_rest(tmp_path: Path) -> None:
         assert sent == Counter(path.removeprefix(f"{harness.HOME}/") for path in rest)
         assert library.tagged == 100
     assert library.scalar("SELECT count(*) FROM auto_tag_history") == 100
+
+
+async def test_a_cancelled_run_whose_end_cannot_be_written_is_written_later(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    async with standin.running(latency_seconds=60) as gemini:
+        async with harness.start(library, gemini) as subject:
+            run_id = (await subject.result("auto_tag_files"))["run_id"]
+            with trio.fail_after(20):
+                await gemini.wait_for(1)
+            with closing(library.connect()) as other:
+                other.execute("BEGIN IMMEDIATE")
+                assert (await subject.result("cancel"))["status"] == "cancelled"
+                other.execute("ROLLBACK")
+            statement = "SELECT status FROM auto_tag_runs WHERE run_id = ?"
+            await harness.eventually(lambda: library.scalar(statement, run_id) == "cancelled")
+        async with harness.start(library) as subject:
+            [run] = await subject.result("list_runs")
+            assert (run["run_id"], run["status"]) == (run_id, "cancelled")
