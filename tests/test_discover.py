@@ -257,7 +257,7 @@ def _near_bounds(schema: Json) -> Iterator[Any]:
             if bound in node:
                 yield from (node[bound] - 1, node[bound], node[bound] + 1)
         if "maxLength" in node:
-            yield from ("https://" + "a" * (node["maxLength"] - 8 + extra) for extra in (0, 1))
+            yield from ("https://a/" + "a" * (node["maxLength"] - 10 + extra) for extra in (0, 1))
 
 
 def _decodes(kind: type[Params], params: Json) -> bool:

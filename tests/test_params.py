@@ -52,6 +52,10 @@ def test_an_unknown_param_is_refused_by_its_name_cut_to_eighty_characters() -> N
 def test_a_wrong_value_is_refused_with_the_fields_name_and_one_full_stop() -> None:
     assert refusal(params.UntaggedParams, {"limit": "x"}) == "Expected `int | null`, got `str` - at `limit`."
     assert refusal(params.AutoTagParams, {"file_ids": [1, "x"]}).endswith("at `file_ids[1]`.")
+    assert (
+        refusal(params.ConfigureParams, {"base_url": "http://a:99999", "model": "m"})
+        == "`base_url` cannot be used: its port is not a number from 1 to 65535."
+    )
 
 
 def test_a_needed_param_that_is_missing_is_named() -> None:
@@ -120,8 +124,11 @@ ID_MIN, ID_MAX = -(2**63), 2**63 - 1
             params.ConfigureParams,
             {},
             "base_url",
-            ["http://a", "https://a", "https://" + "a" * 2040],
-            ["", "ftp://a", "https://", "https://a b", " https://a", "xhttps://a", "https://" + "a" * 2041],
+            ["http://a", "https://a", "https://a/" + "a" * 2038],
+            [
+                *("", "ftp://a", "https://", "https://a b", " https://a", "xhttps://a", "https://a/" + "a" * 2039),
+                *("http://a..b", "http://[::1", "http://a:99999", "http://:80"),
+            ],
         ),
         (params.ConfigureParams, {}, "batch_size", [1, 500], [0, 501]),
         (params.ConfigureParams, {}, "max_parallel", [1, 32], [0, 33]),

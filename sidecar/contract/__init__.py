@@ -4,6 +4,7 @@ The one source of what a shell may send and will see. The structs decode and val
 (strictly: unknown fields are refused by name) and encode every answer; nothing here does I/O.
 """
 
+from sidecar.contract.addresses import *
 from sidecar.contract.errors import *
 from sidecar.contract.notifications import *
 from sidecar.contract.params import *

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from sidecar.contract.addresses import base_url_fault
 from sidecar.contract.errors import invalid_params
 from sidecar.contract.words import (
     BatchSize,
@@ -55,6 +56,11 @@ class ConfigureParams(Params, frozen=True, kw_only=True):
     outage_max_seconds: Seconds | None = None
     hints: Annotated[str, Meta(max_length=2000)] | None = None
     service_tier: ServiceTier | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a `base_url` to which no request can be sent: more than a pattern can say."""
+        if self.base_url is not None and (fault := base_url_fault(self.base_url)):
+            raise ValueError(f"`base_url` cannot be used: {fault}")
 
 
 class CheckKeyParams(Params, frozen=True, kw_only=True):

@@ -19,12 +19,13 @@ from typing import Any
 import httpx
 import trio
 
+from sidecar.contract import base_url_fault
 from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify
 from sidecar.gemini.replies import Answer, read_answer
 from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
-from sidecar.settings import Settings
+from sidecar.settings import BASE_URL_VARIABLE, Settings
 
 SHORTEST_SERVER_DEADLINE_SECONDS = 10
 """Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
@@ -177,6 +178,8 @@ async def open_client(
     `transport` stands in for the network. Raises GeminiError SETTING when base URL, key or proxy cannot
     be used at all.
     """
+    if fault := base_url_fault(settings.base_url):
+        raise GeminiError(Failure.SETTING, f"the `base_url` setting ({BASE_URL_VARIABLE}) cannot be used: {fault}")
     secure = not settings.base_url.startswith("http://")
     try:
         sdk, context = await trio.to_thread.run_sync(_load, secure, abandon_on_cancel=True)
@@ -187,8 +190,8 @@ async def open_client(
             event_hooks={"request": [places.enter], "response": [places.bound_answer]},
         )
         idle = httpx.Client(verify=context, trust_env=False)
-    except (ImportError, ValueError, OSError) as error:
-        # httpx raises ImportError for a SOCKS proxy without its extra, ValueError for a broken proxy URL.
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        # httpx raises ImportError for a SOCKS proxy without its extra, the others for a broken proxy URL.
         detail = f"the proxy or certificate settings of the environment are not usable ({type(error).__name__})"
         raise GeminiError(Failure.SETTING, detail) from None
     async with http:
@@ -227,7 +230,7 @@ _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProto
 def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
     text = redactor.redact(" ".join(str(error).split())[:200])
     if isinstance(error, _SETTING_ERRORS):
-        return GeminiError(Failure.SETTING, "the API key or GOOGLE_GEMINI_BASE_URL holds characters it may not")
+        return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
     if isinstance(error, httpx.TimeoutException):
         return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
     if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
@@ -236,8 +239,11 @@ def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
 
 
 def _unreadable(error: Exception) -> GeminiError:
-    if isinstance(error, UnicodeEncodeError):
-        return GeminiError(Failure.SETTING, "the API key holds characters that no key has")
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER")
+    if isinstance(error, UnicodeEncodeError) and error.encoding != "idna":
+        return GeminiError(Failure.SETTING, "the API key holds characters that no key has")
+    if isinstance(error, UnicodeError):  # from the lookup of a host; the base URL's has been judged before
+        detail = f"a host of the environment's proxy settings or of {BASE_URL_VARIABLE} cannot be looked up"
+        return GeminiError(Failure.SETTING, detail)
     return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")

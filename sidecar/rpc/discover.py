@@ -77,7 +77,7 @@ FIELDS: Final = {
     "attempts": "Requests that the batch took.",
     "backoff_base_seconds": "The longest first wait after a failure, in seconds; doubled from one to the next.",
     "backoff_max_seconds": "The longest wait between two attempts, in seconds.",
-    "base_url": "Where requests to Gemini go.",
+    "base_url": "Where requests to Gemini go: a host that can exist, with or without a port and a path.",
     "batch_size": "Files in one request to Gemini.",
     "bytes": "Size of the request's body in bytes.",
     "cached": "Price of a million prompt tokens that Gemini has in its cache.",

@@ -52,6 +52,41 @@ async def test_a_bad_key_ends_the_run_and_is_shown_to_nobody(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("GOOGLE_GEMINI_BASE_URL", "http://[::1", "`base_url` setting (GOOGLE_GEMINI_BASE_URL)"),
+        ("GOOGLE_GEMINI_BASE_URL", "http://a..b", "`base_url` setting (GOOGLE_GEMINI_BASE_URL)"),
+        ("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:99999", "port"),
+        ("http_proxy", "http://a..b", "proxy settings"),
+        ("http_proxy", "http://[::1", "proxy"),
+    ],
+)
+async def test_an_address_that_cannot_be_used_ends_the_run_and_is_held_against_no_file(
+    tmp_path: Path, variable: str, value: str, words: str
+) -> None:
+    library = harness.library(tmp_path, 60)
+    # No loopback address: machines are often set up to reach those without a proxy.
+    env = {"no_proxy": None, "NO_PROXY": None, "GOOGLE_GEMINI_BASE_URL": "http://gemini.invalid", variable: value}
+    async with harness.start(library, env=env) as subject:
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=10)
+        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
+        assert words in done["message"]
+        assert done["message"].startswith("Requests cannot be sent with these settings")
+        assert (await subject.result("get_run"))["failures"] == []
+
+
+async def test_a_base_url_that_cannot_be_used_is_refused_when_it_is_set(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        for url in ("http://[::1", "http://a..b", "http://h:99999", "http://:80", "http://\u2603.example"):
+            error = await subject.error("configure", base_url=url, batch_size=3)
+            assert error["code"] == -32602 and "`base_url`" in error["message"]
+        done = await subject.tag()
+        assert (done["processed_files"], done["total_batches"]) == (20, 1), "nothing of what was refused counts"
+
+
+@pytest.mark.parametrize(
     "reply",
     [
         standin.unavailable(),
