@@ -1,4 +1,4 @@
-"""gemini.client: a call that has ended holds nothing, however it ended, without help of the garbage collector.
+"""gemini: a call that has ended holds nothing, however it ended, without help of the garbage collector.
 
 Rings of exceptions, frames and responses would hold 100 KB of request each. They make a run's memory grow, and
 when the collector comes for them it holds up the event loop for 50 to 90 ms.
@@ -14,9 +14,12 @@ import trio
 
 from sidecar.demo import standin as api
 from sidecar.demo.standin import Reply, StandIn, running
+from sidecar.gemini.calls import Calls, Meter
 from sidecar.gemini.client import GeminiClient, open_client
 from sidecar.gemini.failures import GeminiError
-from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
+from sidecar.gemini.pace import Pace
+from sidecar.gemini.policy import GiveUp, Limits
+from sidecar.gemini.requests import ApiVersion, FreePlace, NotSent, Place, Request
 from sidecar.settings import Settings
 
 ENDS = {
@@ -41,8 +44,9 @@ def no_collector() -> Iterator[None]:
     gc.enable()
 
 
-def requests_in_memory() -> int:
-    return sum(isinstance(thing, httpx.Request) for thing in gc.get_objects())
+def left_in_memory() -> list[str]:
+    """What a call would leave behind: its request, and the error that it ended with."""
+    return [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, httpx.Request | GeminiError)]
 
 
 class ClosedPlace(FreePlace):
@@ -82,7 +86,7 @@ async def test_a_call_that_has_ended_holds_nothing(reply: Reply) -> None:
     async with asked(reply) as (_, client):
         for _ in range(3):
             assert await call(client) == ("answered" if reply is ENDS["answer"] else "GeminiError")
-        assert requests_in_memory() == 0
+        assert left_in_memory() == []
 
 
 @pytest.mark.usefixtures("no_collector")
@@ -90,7 +94,7 @@ async def test_a_call_that_was_not_sent_holds_nothing() -> None:
     async with asked(Reply()) as (standin, client):
         for place in (ClosedPlace(), ClosedBeforeTheFirstByte()):
             assert await call(client, place) == "NotSent"
-        assert requests_in_memory() == 0
+        assert left_in_memory() == []
         assert standin.arrived == 0
 
 
@@ -102,4 +106,14 @@ async def test_a_call_that_was_cut_off_holds_nothing() -> None:
                 nursery.start_soon(call, client)
             await standin.wait_for(3)
             nursery.cancel_scope.cancel()
-        assert requests_in_memory() == 0
+        assert left_in_memory() == []
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_a_request_that_was_tried_in_vain_holds_nothing() -> None:
+    limits = Limits(max_attempts=3, backoff_base_seconds=0, backoff_max_seconds=0, outage_max_seconds=60)
+    async with asked(api.unavailable()) as (standin, client):
+        calls = Calls(client, ApiVersion(), Pace(1, limits), limits, lambda: None)
+        assert isinstance(await calls.ask(REQUEST, 1, Meter()), GiveUp)
+        assert standin.arrived == 3
+        assert left_in_memory() == []

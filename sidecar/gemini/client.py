@@ -97,10 +97,13 @@ class GeminiClient:
             except (ValueError, TypeError, RecursionError) as error:
                 _forget_frames(error)
                 failure = _unreadable(error)
-        if failure is not None:
+        if failure is None:
+            detail = f"no answer within {settings.request_timeout_seconds:g} s"
+            failure = GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+        try:
             raise failure
-        detail = f"no answer within {settings.request_timeout_seconds:g} s"
-        raise GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+        finally:
+            del failure  # its traceback holds this frame
 
     def _refusal(self, error: Any) -> GeminiError:
         """What the SDK's APIError says."""
