@@ -22,11 +22,12 @@ from sidecar.contract import (
     Usage,
     Worry,
     WorryingFile,
+    duration,
 )
 from sidecar.terminal.html_report.elements import document, element
 from sidecar.terminal.html_report.page import render
 from sidecar.terminal.html_report.timeline import MOST_SPANS, labels, span_seconds, spans
-from sidecar.terminal.words import duration, printable, reason_words
+from sidecar.terminal.words import printable, reason_words
 
 COMMANDS = ("tag", "afterwards", "figures", "demo")
 ATTACK = "</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"

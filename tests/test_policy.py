@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from sidecar.gemini.policy import (
     Wait,
     backoff,
     counted,
+    ended_by_outage,
     ended_by_versions,
     verdict,
 )
@@ -212,6 +214,16 @@ def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_t
     end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "Unknown name X."))
     assert end.status is RunStatus.FAILED
     assert "(Unknown name X)" in end.message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, ""), (0.5, ""), (1, " for 1 s"), (90, " for 1 min 30 s"), (600.0, " for 10 min"), (86_400, " for 24 h")],
+)
+def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, words: str) -> None:
+    end = ended_by_outage(msgspec.structs.replace(LIMITS, outage_max_seconds=seconds))
+    assert end.status is RunStatus.FAILED
+    assert end.message.startswith(f"Gemini could not be reached{words}. Check the network")
 
 
 @pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])

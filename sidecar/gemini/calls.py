@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from sidecar.contract import RunStatus, Usage
+from sidecar.contract import Usage
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import (
@@ -22,6 +22,7 @@ from sidecar.gemini.policy import (
     Tries,
     Wait,
     counted,
+    ended_by_outage,
     ended_by_versions,
     verdict,
 )
@@ -185,14 +186,8 @@ class Calls:
             await trio.sleep(seconds)
 
     def _outage_over(self) -> End | None:
-        if self.pace.outage_left(trio.current_time()) != 0:
-            return None
-        minutes = self._limits.outage_max_seconds / 60
-        return End(
-            RunStatus.FAILED,
-            f"Gemini could not be reached for {minutes:.0f} minutes. Check the network connection and start "
-            "tagging again: it goes on where it stopped.",
-        )
+        over = self.pace.outage_left(trio.current_time()) == 0
+        return ended_by_outage(self._limits) if over else None
 
 
 class _Place(Place):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sidecar.contract import Reason, RunStatus
+from sidecar.contract import Reason, RunStatus, duration
 from sidecar.gemini.failures import Failure, GeminiError
 
 MAX_REFUSALS = 10
@@ -202,6 +202,16 @@ def ended_by_versions(error: GeminiError) -> End:
         RunStatus.FAILED,
         f"Gemini does not accept the requests of this version of the sidecar ({error.detail.rstrip('.')}). "
         "Update Ligeia.",
+    )
+
+
+def ended_by_outage(limits: Limits) -> End:
+    """An outage has lasted for as long as it may; below a second that is not worth a number."""
+    how_long = f" for {duration(limits.outage_max_seconds)}" if limits.outage_max_seconds >= 1 else ""
+    return End(
+        RunStatus.FAILED,
+        f"Gemini could not be reached{how_long}. Check the network connection and start tagging again: it goes "
+        "on where it stopped.",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.contract import CostEstimate, Estimate, Report, TagType
+from sidecar.contract import CostEstimate, Estimate, Report, TagType, duration
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App
 from sidecar.settings import Settings
@@ -16,7 +16,6 @@ from sidecar.terminal.words import (
     STATUS_WORDS,
     TYPE_WORDS,
     counted,
-    duration,
     moment,
     money,
     number,

@@ -1,4 +1,4 @@
-"""Numbers, durations and reasons as a person reads them. Pure."""
+"""Numbers, times and reasons as a person reads them. Pure."""
 
 import re
 from typing import Final
@@ -68,16 +68,6 @@ def number(value: float) -> str:
 def counted(count: int, singular: str, plural: str | None = None) -> str:
     """`1 file`, `2 files`."""
     return f"{number(count)} {singular if count == 1 else plural or singular + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """`0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`; what would be zero is left out."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def moment(rfc3339: str) -> str:

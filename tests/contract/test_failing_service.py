@@ -161,16 +161,19 @@ async def test_an_outage_is_waited_out_and_costs_no_file(tmp_path: Path) -> None
         assert library.tagged == 60
 
 
-async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(tmp_path: Path) -> None:
+@pytest.mark.parametrize("outage_max_seconds", [0, 0.5])
+async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(
+    tmp_path: Path, outage_max_seconds: float
+) -> None:
     library = harness.library(tmp_path, 60)
     async with (
         standin.running(script=lambda _: Reply(drop="before")) as gemini,
         harness.start(library, gemini) as subject,
     ):
-        await subject.result("configure", **harness.FAST, outage_max_seconds=0.5)
+        await subject.result("configure", **harness.FAST, outage_max_seconds=outage_max_seconds)
         done = await subject.tag(batch_size=10)
         assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
-        assert "could not be reached" in done["message"]
+        assert done["message"].startswith("Gemini could not be reached. Check the network connection")
         assert library.tagged == 0
 
 

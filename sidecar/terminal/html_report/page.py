@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from sidecar import __version__
-from sidecar.contract import NAME, Report, TagType, WorryingFile
+from sidecar.contract import NAME, Report, TagType, WorryingFile, duration
 from sidecar.terminal.html_report import timeline
 from sidecar.terminal.html_report.cards import bar_card, card, cards, column_card, none, table
 from sidecar.terminal.html_report.elements import Child, document, element, style_sheet
@@ -14,7 +14,6 @@ from sidecar.terminal.words import (
     STATUS_WORDS,
     TYPE_WORDS,
     counted,
-    duration,
     moment,
     number,
     reason_words,
