@@ -62,6 +62,13 @@ class MappedTag(Struct, frozen=True):
     valid: str | None
 
 
+class MappingReading(Struct, frozen=True):
+    """What an answer says about unknown tags; `broken`: of those it leaves out it might say more when halved."""
+
+    mapped: list[MappedTag]
+    broken: bool
+
+
 class _StrictItem(Struct):
     id: int
     genre: str
@@ -91,15 +98,16 @@ def read_tagging(reply: Reply, count: int) -> Reading:
     return Reading(usable, rest, ())
 
 
-def read_mapping(reply: Reply) -> list[MappedTag]:
+def read_mapping(reply: Reply) -> MappingReading:
     """The well-formed entries of a mapping answer; whatever is not is left out."""
+    values, whole = _values(reply.text)
     mapped = []
-    for item in _values(reply.text)[0]:
+    for item in values:
         try:
             mapped.append(msgspec.convert(item, MappedTag))
         except msgspec.ValidationError:
-            continue
-    return mapped
+            whole = False
+    return MappingReading(mapped, broken=not whole or reply.fault is not None)
 
 
 def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:
