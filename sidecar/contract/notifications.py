@@ -1,6 +1,9 @@
 """What is sent unasked: the three notifications, named as the shell's Tauri events."""
 
+import operator
+
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from sidecar.contract.words import Reason, RunStatus
 
@@ -27,6 +30,14 @@ class Usage(Struct, frozen=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     thoughts_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together, number by number."""
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        """What is left without `other`, number by number."""
+        return Usage(*map(operator.sub, astuple(self), astuple(other)))
 
 
 class Progress(Struct, frozen=True, kw_only=True):

@@ -47,7 +47,7 @@ class Meter:
 
     def add(self, usage: Usage) -> None:
         """Adds here and to the run's total."""
-        self.usage = _sum(self.usage, usage)
+        self.usage = self.usage + usage
         if self._total is not None:
             self._total.add(usage)
 
@@ -235,7 +235,3 @@ class _Failed(msgspec.Struct, frozen=True):
 class _Again(msgspec.Struct, frozen=True):
     tries: Tries
     after_seconds: float
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(*(getattr(one, name) + getattr(other, name) for name in Usage.__struct_fields__))

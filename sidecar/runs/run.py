@@ -144,8 +144,7 @@ class Run:
     @property
     def unsaved_usage(self) -> Usage:
         """What was spent on requests whose batch has no row: cut off, or its transaction failed."""
-        names = Usage.__struct_fields__
-        return Usage(*(getattr(self._meter.usage, name) - getattr(self._saved.usage, name) for name in names))
+        return self._meter.usage - self._saved.usage
 
     def fail(self, message: str) -> None:
         """Ends the run as failed, for an error outside of any batch."""

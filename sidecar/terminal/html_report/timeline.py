@@ -44,14 +44,13 @@ def spans(batches: Sequence[BatchRow]) -> list[Span]:
 
 
 def _span(begins_at: float, part: Sequence[BatchRow]) -> Span:
-    names = Usage.__struct_fields__
     return Span(
         begins_at=begins_at,
         batches=len(part),
         tagged=sum(batch.tagged for batch in part),
         failed=sum(batch.failed for batch in part),
         skipped=sum(batch.skipped for batch in part),
-        usage=Usage(*(sum(getattr(batch.usage, name) for batch in part) for name in names)),
+        usage=sum((batch.usage for batch in part), Usage()),
     )
 
 
