@@ -1,7 +1,8 @@
 """One run per database, across processes: an operating system's lock, gone with its holder.
 
 The lock is taken on a file of its own beside the database: locking the database file itself would
-interfere with SQLite's locks (https://sqlite.org/howtocorrupt.html, 2.2).
+interfere with SQLite's locks (https://sqlite.org/howtocorrupt.html, 2.2). Beside the file itself, as SQLite's
+log is, whatever link led there.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ class RunLock:
         import filelock  # noqa: PLC0415 - imports asyncio, which only a run pays for
 
         self._busy: type[Exception] = filelock.Timeout
-        self._lock = filelock.FileLock(f"{database}.auto-tag-lock", thread_local=False)
+        self._lock = filelock.FileLock(f"{database.resolve()}.auto-tag-lock", thread_local=False)
 
     def take(self) -> bool:
         """False when another process holds it. Raises LibraryError READ_ONLY when it cannot be made."""

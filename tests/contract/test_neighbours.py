@@ -1,9 +1,11 @@
 """CONTRACT sections 2 and 5: other processes at work in the same library, another sidecar and the shell."""
 
+import os
 import random
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import trio
 
 from sidecar.demo import standin
@@ -33,6 +35,31 @@ async def test_a_second_run_is_refused_in_the_same_and_in_another_process(tmp_pa
         assert (await first.result("auto_tag_files"))["status"] == "nothing_to_do"
         assert (await second.tag(file_ids=[1]))["processed_files"] == 1
         assert library.tagged == 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets only some users make links")
+@pytest.mark.parametrize("link", ["file", "folder"])
+async def test_a_second_run_is_refused_by_whatever_way_the_library_is_reached(tmp_path: Path, link: str) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    library = harness.library(folder, 20)
+    other = tmp_path / "other"
+    if link == "folder":
+        other.symlink_to(folder)
+    else:
+        other.mkdir()
+        (other / library.path.name).symlink_to(library.path)
+    gate = trio.Event()
+    async with (
+        standin.running(script=lambda _: Reply(gate=gate)) as gemini,
+        harness.start(library, gemini) as first,
+        harness.start(other / library.path.name, gemini) as second,
+    ):
+        run_id = (await first.result("auto_tag_files"))["run_id"]
+        error = await second.error("auto_tag_files")
+        assert (error["code"], error["data"]) == (-32001, {"run_id": run_id})
+        gate.set()
+        assert (await first.complete(run_id))["processed_files"] == 20
 
 
 async def test_when_the_process_that_runs_is_killed_another_takes_over(tmp_path: Path) -> None:
