@@ -1,6 +1,7 @@
 """Opening the shell's database, and judging whether it is a library that can be tagged."""
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path, PurePath
 from urllib.parse import quote
@@ -43,7 +44,8 @@ def database_uri(path: PurePath, mode: str = "rw") -> str:
         text = "//" + text
     elif not text.startswith("/"):
         text = "/" + text
-    return f"file:{quote(text, safe='/:')}?mode={mode}"
+    # As the file system spells it: a name on Linux may be no text.
+    return f"file:{quote(os.fsencode(text), safe='/:')}?mode={mode}"
 
 
 def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connection:

@@ -33,6 +33,15 @@ async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
         assert error["code"] == -32010 and error["data"]["kind"] == "missing"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is a text")
+async def test_the_library_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    path = library.path.rename(tmp_path / "tavern \udcff\udcfe.db")
+    async with standin.running() as gemini, harness.start(path, gemini) as subject:
+        assert (await subject.result("status"))["database"]["ok"]
+        assert (await subject.tag())["processed_files"] == 20
+
+
 @pytest.mark.parametrize("how", ["stdin", "shutdown", "SIGTERM", "SIGINT"])
 async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_path: Path, how: str) -> None:
     if how.startswith("SIG") and sys.platform == "win32":
