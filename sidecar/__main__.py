@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from sidecar import __version__
 from sidecar.contract import NAME
@@ -52,27 +51,31 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
-    add = shared.add_argument
-    add("--database", metavar="PATH", default=argparse.SUPPRESS, help="the Ligeia library (LIGEIA_DATABASE)")
-    add(
-        "--env-file",
-        metavar="PATH",
-        default=argparse.SUPPRESS,
-        help="else .env here or beside the database",
-    )
-    add("--log-level", choices=LEVELS, default=argparse.SUPPRESS, help="what is logged on stderr (info)")
     parser = argparse.ArgumentParser(
         NAME,
-        parents=[shared],
+        parents=[_shared()],
         description="Tags a Ligeia sound library with Gemini. Without a command: JSON-RPC on stdin and stdout.",
         epilog="The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line.",
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_commands(partial(commands.add_parser, parents=[shared]))
+    _add_commands(lambda name, **words: commands.add_parser(name, parents=[_shared()], **words))
     parser.set_defaults(database=None, env_file=None, log_level="info")
     return parser
+
+
+def _shared() -> argparse.ArgumentParser:
+    """The options that may stand before and behind a command.
+
+    Made anew for each: `set_defaults` reaches the actions, and the default of a command's own would win over what
+    stands before it.
+    """
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = shared.add_argument
+    add("--database", metavar="PATH", help="the Ligeia library (LIGEIA_DATABASE)")
+    add("--env-file", metavar="PATH", help="else .env here or beside the database")
+    add("--log-level", choices=LEVELS, help="what is logged on stderr (info)")
+    return shared
 
 
 def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:

@@ -97,6 +97,14 @@ async def test_tag_tags_the_library_in_plain_lines(library: Path) -> None:
         assert (again.returncode, again.stdout) == (0, b"No untagged files found\n")
 
 
+@pytest.mark.parametrize("before", [True, False])
+async def test_options_may_stand_before_and_behind_the_command(library: Path, before: bool) -> None:
+    words = ["--database", str(library)]
+    done = await run(*(words if before else []), "estimate", *([] if before else words), env=environment())
+    assert done.returncode == 0, done.stderr
+    assert b"Requests" in done.stdout or b"requests" in done.stdout
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_cancels_and_the_next_run_goes_on(library: Path, number: signal.Signals) -> None:
