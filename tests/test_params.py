@@ -32,6 +32,11 @@ def test_absent_and_null_params_are_the_defaults(raw: bytes | None) -> None:
     assert decode_params(params.UntaggedParams, raw) == params.UntaggedParams(limit=None, after_id=0)
 
 
+def test_a_number_that_no_float_holds_is_refused_under_its_name() -> None:
+    sentence = refusal(params.ConfigureParams, b'{"batch_size": 5, "request_timeout_seconds": 1e999}')
+    assert sentence == "`request_timeout_seconds`: a number is out of range."
+
+
 def test_params_by_position_are_refused() -> None:
     assert refusal(params.UntaggedParams, b"[1]") == "Params are taken by name: send an object, not an array."
 

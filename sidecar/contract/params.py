@@ -193,15 +193,27 @@ def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
     return {k: _without_nulls(v) if isinstance(v, dict) else v for k, v in given.items() if v is not None}
 
 
+def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise invalid_params("Params are taken by name: send an object, not an array.") from None
+
+
+def _value(name: str, raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError:  # well-formed, and more than any float holds
+        raise invalid_params(f"`{name[:80]}`: a number is out of range.") from None
+
+
 def decode_params(kind: type[P], raw: bytes | None) -> P:
     """Params by name, strictly. An explicit `null` means the default (contract 9).
 
     Raises RpcError -32602, naming the field, for anything unknown, mistyped or out of range.
     """
     try:
-        given = msgspec.json.decode(raw or b"{}", type=dict[str, Any])
-    except msgspec.ValidationError:
-        raise invalid_params("Params are taken by name: send an object, not an array.") from None
+        given = {name: _value(name, raw_value) for name, raw_value in _fields(raw or b"{}").items()}
     except (msgspec.DecodeError, RecursionError):
         raise invalid_params("The params cannot be read: text or nesting is broken.") from None
     for name in given:
