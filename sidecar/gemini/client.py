@@ -231,7 +231,7 @@ _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProto
 
 
 def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
-    text = redactor.redact(" ".join(str(error).split())[:200])
+    text = redactor.redact(" ".join(str(error).split()))[:200]
     if isinstance(error, _SETTING_ERRORS):
         return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
     if isinstance(error, httpx.TimeoutException):
