@@ -33,10 +33,11 @@ from sidecar.library.store import Library
 from sidecar.library.undo import undo_files, undoable_ids
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import CHANGED, GONE, Failed, failures_of
+from sidecar.runs.booking import book_run
 from sidecar.runs.choice import refuse_ids
 from sidecar.runs.knowledge import Tables
 from sidecar.runs.progress import BatchOutcome, Tally, completion_message
-from sidecar.runs.runs import Runs, book_run
+from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import rfc3339, stamp_at
 from sidecar.runs.writing import NO_TAGS, sum_of, without_refused
 from sidecar.tagging.mappings import REMOVE, Mapping

@@ -7,10 +7,8 @@ run is starting waits until it has begun, unless something is in the way of that
 """
 
 import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -29,36 +27,24 @@ from sidecar.contract import (
     RunDetails,
     RunSummary,
     Started,
-    Usage,
 )
 from sidecar.gemini.requests import ApiVersion
-from sidecar.library import queries, run_rows
-from sidecar.library.faults import Fault, LibraryError
+from sidecar.library import queries
 from sidecar.library.lock import RunLock
-from sidecar.library.own_tables import create_tables
-from sidecar.library.run_rows import NewRun
 from sidecar.library.store import Library
-from sidecar.library.writer import Transaction
 from sidecar.runs.archive import Archive, ended_progress, no_such_run
-from sidecar.runs.batch import prompt_for
-from sidecar.runs.budget import Allowance
+from sidecar.runs.booking import book, book_end
 from sidecar.runs.choice import chosen
-from sidecar.runs.knowledge import Knowledge, Tables
-from sidecar.runs.plan import Plan
+from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
-from sidecar.runs.selection import Selection
-from sidecar.runs.stamps import rfc3339
 from sidecar.settings import Settings
-from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_tokens
 
 log = logging.getLogger(__name__)
 
-LAST_WRITE_PATIENCE_SECONDS = 0.5
-"""For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
 LAST_WRITE_PAUSE_SECONDS = 1.0
-"""Until it is tried again, as long as the process lives."""
+"""Until the end of a run is written once more, as long as the process lives."""
 CANCEL_PATIENCE_SECONDS = 1.0
 """So long a cancel waits for a run that is starting. What takes longer waits for another program's lock."""
 EXIT_PATIENCE_SECONDS = 0.3
@@ -214,7 +200,9 @@ class Runs:
             )
         self._lock = await take_run_lock(self._library)
         try:
-            self._active = active = ActiveRun(await self._booked(params, settings, selection))
+            booked = await book(self._library, self.knowledge, self.budget, params, settings, selection)
+            run = Run(*booked, self._library, self.knowledge, self.version, self._emit)
+            self._active = active = ActiveRun(run)
         except BaseException:
             self._release_lock()
             raise
@@ -241,7 +229,7 @@ class Runs:
             run.fail("The sidecar met an error of its own; its log says where.")
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
-            is_booked = await self._book_end(run, active.summary)
+            is_booked = await book_end(self._library, run, active.summary)
         self._release_lock()
         self._active = self.archive.active_run_id = None
         self.archive.remember(active.summary, run.unsaved_failures)
@@ -251,23 +239,7 @@ class Runs:
         active.announced.set()
         while not is_booked:
             await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
-            is_booked = await self._book_end(run, active.summary)
-
-    async def _book_end(self, run: Run, summary: RunSummary) -> bool:
-        """False where another program is in the way."""
-        try:
-            await self._library.write(
-                lambda transaction: run_rows.end_run(
-                    transaction.connection, run.plan.row, summary, run.unsaved_usage
-                ),
-                LAST_WRITE_PATIENCE_SECONDS,
-            )
-        except LibraryError as error:
-            log.warning("the end of the run could not be saved: %s", error.fault)
-            return error.fault is not Fault.LOCKED
-        except Exception:
-            log.exception("the end of the run could not be saved")
-        return True
+            is_booked = await book_end(self._library, run, active.summary)
 
     def _refuse_second(self) -> None:
         if self._is_over:
@@ -281,59 +253,6 @@ class Runs:
             self._lock.release()
             self._lock = None
 
-    async def _booked(self, params: AutoTagParams, settings: Settings, selection: Selection) -> Run:
-        """Books the run as running and reads what it needs, in one transaction."""
-        settings = msgspec.structs.replace(settings, model=params.model or settings.model)
-        now = datetime.now(UTC)
-        new = NewRun(
-            run_id=str(uuid.uuid4()),
-            mode=params.mode,
-            dry_run=params.dry_run,
-            model=settings.model,
-            vocabulary="",
-            rules=RULES_FINGERPRINT,
-            batch_size=selection.batch_size,
-            started_at=rfc3339(now),
-            total_files=selection.total_files,
-            total_batches=selection.total_batches,
-        )
-
-        def book(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
-            connection = transaction.connection
-            tables = self.knowledge.newer(transaction)
-            row = book_run(transaction, self.knowledge, tables, new)
-            spent_today = run_rows.spent_since(connection, f"{now:%Y-%m-%d}")
-            return row, queries.library_root(connection), spent_today, tables
-
-        row, root, spent_today, tables = await self._library.write(book)
-        self.knowledge.adopt(tables)
-        prompt = prompt_for(settings, self.knowledge.vocabulary, root)
-        plan = Plan(
-            run_id=new.run_id,
-            row=row,
-            selection=selection,
-            max_parallel=params.max_parallel or settings.max_parallel,
-            mode=params.mode,
-            dry_run=params.dry_run,
-            prompt=prompt,
-            settings=settings,
-            started_at=new.started_at,
-        )
-        a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
-        allowance = Allowance(self.budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
-        return Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
-
 
 def _cancelled_before() -> RpcError:
     return RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
-
-
-def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:
-    """Adds a run's row with the vocabulary it works by; its number. Raises LibraryError NO_VOCABULARY."""
-    vocabulary = tables.vocabulary if tables else knowledge.vocabulary
-    if not vocabulary.can_tag:
-        raise LibraryError(Fault.NO_VOCABULARY)
-    connection = transaction.connection
-    create_tables(connection)
-    run_rows.keep_vocabulary(connection, vocabulary)
-    return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))

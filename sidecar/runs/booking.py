@@ -1,0 +1,104 @@
+"""What the database is told of a run as a whole: that it has begun, by which vocabulary, and how it has ended."""
+
+import logging
+import uuid
+from datetime import UTC, datetime
+
+import msgspec
+
+from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
+from sidecar.library import queries, run_rows
+from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.own_tables import create_tables
+from sidecar.library.run_rows import NewRun
+from sidecar.library.store import Library
+from sidecar.library.writer import Transaction
+from sidecar.runs.batch import prompt_for
+from sidecar.runs.budget import Allowance
+from sidecar.runs.knowledge import Knowledge, Tables
+from sidecar.runs.plan import Plan
+from sidecar.runs.run import Run
+from sidecar.runs.selection import Selection
+from sidecar.runs.stamps import rfc3339
+from sidecar.settings import Settings
+from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_tokens
+
+log = logging.getLogger(__name__)
+
+LAST_WRITE_PATIENCE_SECONDS = 0.5
+"""For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
+
+
+async def book(
+    library: Library,
+    knowledge: Knowledge,
+    budget: Budget,
+    params: AutoTagParams,
+    settings: Settings,
+    selection: Selection,
+) -> tuple[Plan, Allowance]:
+    """Books a run as running and reads what it needs, in one transaction. Raises LibraryError."""
+    settings = msgspec.structs.replace(settings, model=params.model or settings.model)
+    now = datetime.now(UTC)
+    new = NewRun(
+        run_id=str(uuid.uuid4()),
+        mode=params.mode,
+        dry_run=params.dry_run,
+        model=settings.model,
+        vocabulary="",
+        rules=RULES_FINGERPRINT,
+        batch_size=selection.batch_size,
+        started_at=rfc3339(now),
+        total_files=selection.total_files,
+        total_batches=selection.total_batches,
+    )
+
+    def write(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
+        connection = transaction.connection
+        tables = knowledge.newer(transaction)
+        row = book_run(transaction, knowledge, tables, new)
+        spent_today = run_rows.spent_since(connection, f"{now:%Y-%m-%d}")
+        return row, queries.library_root(connection), spent_today, tables
+
+    row, root, spent_today, tables = await library.write(write)
+    knowledge.adopt(tables)
+    prompt = prompt_for(settings, knowledge.vocabulary, root)
+    plan = Plan(
+        run_id=new.run_id,
+        row=row,
+        selection=selection,
+        max_parallel=params.max_parallel or settings.max_parallel,
+        mode=params.mode,
+        dry_run=params.dry_run,
+        prompt=prompt,
+        settings=settings,
+        started_at=new.started_at,
+    )
+    a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
+    return plan, Allowance(budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
+
+
+def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:
+    """Adds a run's row with the vocabulary it works by; its number. Raises LibraryError NO_VOCABULARY."""
+    vocabulary = tables.vocabulary if tables else knowledge.vocabulary
+    if not vocabulary.can_tag:
+        raise LibraryError(Fault.NO_VOCABULARY)
+    connection = transaction.connection
+    create_tables(connection)
+    run_rows.keep_vocabulary(connection, vocabulary)
+    return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
+
+
+async def book_end(library: Library, run: Run, summary: RunSummary) -> bool:
+    """Writes how a run has ended; False where another program is in the way."""
+    try:
+        await library.write(
+            lambda transaction: run_rows.end_run(transaction.connection, run.plan.row, summary, run.unsaved_usage),
+            LAST_WRITE_PATIENCE_SECONDS,
+        )
+    except LibraryError as error:
+        log.warning("the end of the run could not be saved: %s", error.fault)
+        return error.fault is not Fault.LOCKED
+    except Exception:
+        log.exception("the end of the run could not be saved")
+    return True
