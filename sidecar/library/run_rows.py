@@ -132,6 +132,8 @@ _SUMMARY = f"""
         FROM auto_tag_runs LEFT JOIN auto_tag_batches ON run = auto_tag_runs.id
         {{which}} GROUP BY auto_tag_runs.id
     ) b ON b.run = r.id ORDER BY r.id DESC"""
+_BOOKED_NAMES = BookedRun.__struct_fields__
+_BOOKED = f"SELECT {', '.join('id' if name == 'row' else name for name in _BOOKED_NAMES)} FROM auto_tag_runs"
 _LATEST = "ORDER BY id DESC LIMIT 1"
 
 
@@ -149,21 +151,15 @@ def summary(connection: sqlite3.Connection, row: int) -> RunSummary:
 
 def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:
     """A run (None: the latest); None when there is none. Needs the tables."""
-    names = [name for name in BookedRun.__struct_fields__ if name != "row"]
     where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
-    found = connection.execute(
-        f"SELECT id, {', '.join(names)} FROM auto_tag_runs {where} {_LATEST}", values
-    ).fetchone()
-    if found is None:
-        return None
-    return msgspec.convert(dict(zip(("row", *names), found, strict=True)), BookedRun, strict=False)
+    found = connection.execute(f"{_BOOKED} {where} {_LATEST}", values).fetchone()
+    return None if found is None else _booked(found)
 
 
 def booked_runs(connection: sqlite3.Connection) -> dict[int, BookedRun]:
     """All runs that tagged files (no dry runs), by number. Needs the tables."""
-    rows = connection.execute("SELECT run_id FROM auto_tag_runs WHERE NOT dry_run ORDER BY id")
-    found = (find_run(connection, run_id) for (run_id,) in rows.fetchall())
-    return {run.row: run for run in found if run is not None}
+    rows = connection.execute(f"{_BOOKED} WHERE NOT dry_run ORDER BY id")
+    return {run.row: run for run in map(_booked, rows)}
 
 
 def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabulary:
@@ -233,6 +229,10 @@ def running_run(connection: sqlite3.Connection) -> str | None:
         f"SELECT run_id FROM auto_tag_runs WHERE status = ? {_LATEST}", (RunStatus.RUNNING,)
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def _booked(values: Sequence[Any]) -> BookedRun:
+    return msgspec.convert(dict(zip(_BOOKED_NAMES, values, strict=True)), BookedRun, strict=False)
 
 
 def _summary(row: Sequence[Any]) -> RunSummary:

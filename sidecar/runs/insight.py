@@ -1,5 +1,6 @@
 """What has become of runs and files: the report on a run, where a file's tags come from, what is stale."""
 
+import functools
 import sqlite3
 from collections import Counter
 
@@ -115,16 +116,24 @@ async def find_stale(library: Library, settings: Settings) -> Stale:
         if not runs:
             return Stale(None, [], [], [])
         last = runs[max(runs)]
-        old = {row: run_rows.kept_vocabulary(connection, run.vocabulary) for row, run in runs.items()}
-        additions = {row: Additions(added(before, vocabulary)) for row, before in old.items()}
-        retired: Counter[Pair] = Counter(dict.fromkeys(added(vocabulary, old[last.row]), 0))
+        before = run_rows.kept_vocabulary(connection, last.vocabulary)
+
+        @functools.cache  # hundreds of runs may share a vocabulary, and it is large
+        def additions_since(fingerprint: str) -> Additions:
+            return Additions(added(run_rows.kept_vocabulary(connection, fingerprint), vocabulary))
+
+        retired: Counter[Pair] = Counter(dict.fromkeys(added(vocabulary, before), 0))
         ids = []
         for tagging in latest_taggings(connection):
             gone = retired_from(tagging.record, tagging.now, vocabulary)
             retired.update(gone)
             run = runs.get(tagging.run)
-            other = run is None or run.model != settings.model or run.rules != RULES_FINGERPRINT
-            if gone or other or additions[tagging.run].touch(tagging.record):
+            if (
+                gone
+                or run is None
+                or (run.model, run.rules) != (settings.model, RULES_FINGERPRINT)
+                or additions_since(run.vocabulary).touch(tagging.record)
+            ):
                 ids.append(tagging.file_id)
         changed = (last.vocabulary, last.rules, last.model) != (
             vocabulary.fingerprint,
@@ -133,7 +142,7 @@ async def find_stale(library: Library, settings: Settings) -> Stale:
         )
         return Stale(
             last.run_id if changed else None,
-            [TagName(*pair) for pair in added(old[last.row], vocabulary)],
+            [TagName(*pair) for pair in added(before, vocabulary)],
             [RetiredTag(*pair, n) for pair, n in sorted(retired.items())],
             queries.without_excluded(connection, ids).tolist(),
         )
