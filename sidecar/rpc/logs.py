@@ -54,7 +54,10 @@ def describe(error: BaseException) -> str:
 
 
 class Waiting:
-    """The lines that wait; the oldest make room and are counted in a line. Not thread-safe."""
+    """The lines that wait; the oldest make room and are counted in a line. Not thread-safe.
+
+    `take` may be interrupted by a `put` in its own thread: a finaliser that fails is logged where it runs.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[bytes] = deque()
@@ -70,9 +73,9 @@ class Waiting:
     def take(self) -> bytes:
         """About one write's worth, `b""` when nothing waits; what was dropped stood before it."""
         taken: list[bytes] = []
-        if self._dropped:
-            taken.append(b"WARNING sidecar.rpc.logs: %d log lines were dropped\n" % self._dropped)
-            self._dropped = 0
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            taken.append(b"WARNING sidecar.rpc.logs: %d log lines were dropped\n" % dropped)
         size = 0
         while self._lines and size < CHUNK_BYTES:
             taken.append(self._lines.popleft())
@@ -89,6 +92,16 @@ class _Handler(logging.Handler):
         self._waiting = waiting
         self._redactor = redactor
         self._is_verbose = is_verbose
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Without the lock of `logging`: the pump has its own.
+
+        A finaliser may log in the thread that holds the pump's, while another thread that logs waits for that.
+        """
+        is_heard = self.filter(record)
+        if is_heard:
+            self.emit(record)
+        return is_heard
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Libraries below WARNING (httpx logs URLs) only at DEBUG, whatever level they gave themselves."""

@@ -244,11 +244,13 @@ class Pump:
 
     def _write_at_once(self) -> bool:
         """Writes what waits, unless that could block; True when all of it is written."""
+        self._is_idle = False  # for a `put` from within `take`: a finaliser may log
         while data := self._take():
             written_bytes = _write_some(self._fd, data) if self._has_room(len(data)) else 0
             self._next_bytes = data[written_bytes:]
             if self._next_bytes:
                 return False
+        self._is_idle = True
         return True
 
     def _run(self) -> None:
@@ -265,6 +267,7 @@ class Pump:
                 if self._is_closed:
                     return b""
                 self._changed.wait()
+                self._is_idle = False
             self._next_bytes = b""
             return data
 
