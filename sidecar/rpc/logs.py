@@ -23,7 +23,7 @@ from sidecar.rpc.stdio import CHUNK_BYTES, Pump
 
 MAX_WAITING_LINES: Final = 1000
 MAX_LINE_CHARS: Final = 8_000
-"""With the bound above: at most 8 MB for a reader that never reads; a whole traceback fits."""
+"""As written, in ASCII. With the bound above: at most 8 MB for a reader that never reads; a traceback fits."""
 _QUOTED_PATH: Final = re.compile(r"""(['"])(?:/|~|\\\\|[A-Za-z]:[\\/])(?:(?!\1).)+\1""")
 _BARE_PATH: Final = re.compile(
     r"""(?:file://|(?<![\w:/.\]])(?:~|\.\.?)?/(?=[^\s/])|\b[A-Za-z]:[\\/](?!/)|\\\\).*"""
@@ -112,9 +112,9 @@ class _Handler(logging.Handler):
             text = self._text(record)
         except Exception as error:  # noqa: BLE001 (foreign arguments may fail to format in any way)
             text = f"a message that cannot be formatted: {describe(error)}"
-        # Cut last: a key must not be cut in two before it is looked for.
-        line = f"{record.levelname} {record.name}: {text}".translate(_CONTROLS)[:MAX_LINE_CHARS]
-        self._pump.put(self._waiting.put, line.encode("ascii", "backslashreplace") + b"\n")
+        # Cut last: a key must not be cut in two before it is looked for, and escapes make a line longer.
+        line = f"{record.levelname} {record.name}: {text}"[:MAX_LINE_CHARS].translate(_CONTROLS)
+        self._pump.put(self._waiting.put, line.encode("ascii", "backslashreplace")[:MAX_LINE_CHARS] + b"\n")
 
     def _text(self, record: logging.LogRecord) -> str:
         message = self._redactor.redact(record.getMessage())
