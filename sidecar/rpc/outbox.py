@@ -46,8 +46,6 @@ class Waiting:
         self._batches: deque[int] = deque()
         self._batch_bytes = 0
         self.waiting_bytes = 0
-        self.coalesced_progress = 0
-        self.dropped_batches = 0
 
     def put(self, line: bytes) -> int:
         """A line that is kept always; returns its ticket."""
@@ -75,7 +73,6 @@ class Waiting:
             len(self._batches) > MAX_WAITING_BATCHES or self._batch_bytes > MAX_WAITING_BATCH_BYTES
         ):
             self._batch_bytes -= len(self._pop(self._batches.popleft()))
-            self.dropped_batches += 1
 
     def take(self) -> bytes:
         """The first lines, as many as fill one write, at least one; `b""` when none waits."""
@@ -110,7 +107,6 @@ class Waiting:
     def _drop_progress(self, ticket: int) -> None:
         self._pop(ticket)
         del self._run_of_progress[ticket]
-        self.coalesced_progress += 1
 
 
 class _Segment:
@@ -223,11 +219,6 @@ class Outbox:
         self._max_spooled_bytes = max_spooled_bytes
         self._pump = Pump(fd, self._take, "outbox")
 
-    @property
-    def dropped_batches(self) -> int:
-        """How many `tagging-batch` a slow reader has cost so far."""
-        return self._waiting.dropped_batches
-
     def answer(self, line: bytes) -> None:
         """A response: kept always."""
         if line:
@@ -237,7 +228,7 @@ class Outbox:
         """A `tagging-progress`: coalesced when the reader is slow."""
         self._pump.put(self._waiting.put_progress, run_id, line)
 
-    def batch(self, run_id: str, line: bytes) -> None:  # noqa: ARG002 (symmetry: the bound is on all runs)
+    def batch(self, line: bytes) -> None:
         """A `tagging-batch`: dropped, the oldest first, when the reader is slow."""
         self._pump.put(self._waiting.put_batch, line)
 

@@ -115,7 +115,7 @@ class Server:
             case Completion():
                 self._outbox.complete(line)
             case BatchReport():
-                self._outbox.batch(event.run_id, line)
+                self._outbox.batch(line)
             case _:
                 self._outbox.progress(event.run_id, line)
 
