@@ -145,12 +145,10 @@ class Prices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     currency: Annotated[str, Meta(max_length=16)] = "USD"
 
 
-class EstimateCostParams(Params, frozen=True, kw_only=True):
+class EstimateCostParams(EstimateParams, frozen=True, kw_only=True):
     """As `estimate`, with the prices to count in."""
 
     prices: Prices
-    batch_size: BatchSize | None = None
-    file_ids: list[FileId] | None = None
 
 
 class PreviewParams(Params, frozen=True, kw_only=True):

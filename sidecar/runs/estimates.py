@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -46,7 +45,7 @@ async def estimate_cost(library: Library, settings: Settings, params: EstimateCo
 
     Raises RpcError -32602 for unknown ids, LibraryError.
     """
-    found, spent = await _estimated(library, settings, EstimateParams(**_shared(params)))
+    found, spent = await _estimated(library, settings, params)
     prices = params.prices
     cached = found.prompt_tokens * spent.cached_tokens // spent.prompt_tokens if spent.prompt_tokens else 0
     cached_price = prices.input if prices.cached is None else prices.cached
@@ -127,7 +126,3 @@ def _requests(
 
 def _prompt_tokens(request: Request) -> int:
     return estimated_tokens(request.system) + estimated_tokens(request.text)
-
-
-def _shared(params: EstimateCostParams) -> dict[str, Any]:
-    return {name: getattr(params, name) for name in EstimateParams.__struct_fields__}

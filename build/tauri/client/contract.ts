@@ -611,12 +611,12 @@ export interface EstimateParams {
 
 /** As `estimate`, with the prices to count in. */
 export interface EstimateCostParams {
-  /** What tokens cost, per million. */
-  prices: Prices;
   /** Files in one request to Gemini. From 1 to 500. */
   batch_size?: number | null;
   /** Row ids of `audio_files`; files that are tagged may be among them. */
   file_ids?: number[] | null;
+  /** What tokens cost, per million. */
+  prices: Prices;
 }
 
 /** The files whose requests are to be shown. */
