@@ -11,7 +11,7 @@ from msgspec import Struct
 from sidecar.gemini.mapping import UnknownTags
 from sidecar.library import queries
 from sidecar.library.writer import Transaction
-from sidecar.tagging.mappings import Mapping, Mappings
+from sidecar.tagging.mappings import Key, Mapping, Mappings
 from sidecar.tagging.vocabulary import Vocabulary
 
 
@@ -24,7 +24,7 @@ class Tables(Struct, frozen=True):
 
 
 class Knowledge:
-    """Shared by all batches. `adopt` changes it, from the trio thread only."""
+    """Shared by all batches. `adopt` and `hear` change it, from the trio thread only."""
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(())
@@ -54,3 +54,14 @@ class Knowledge:
             if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
                 self.vocabulary = tables.vocabulary
             self.mappings.replace(tables.mappings)
+
+    def hear(self, tables: Tables | None, key: Key, mapping: Mapping | None) -> None:
+        """A person has set or (None) deleted what an unknown tag stands for; `tables`: see `adopt`.
+
+        Nothing else changes: what batches have learnt and saved meanwhile stays known.
+        """
+        self.adopt(tables)  # of that very transaction, so that none from before it is adopted any more
+        if mapping is None:
+            self.mappings.remove(key)
+        else:
+            self.mappings.put(mapping)

@@ -43,7 +43,7 @@ class Mapping(Struct, frozen=True):
 
 
 class Mappings:
-    """All mappings by unknown tag. `replace` and `learn` change it, both from the trio thread only."""
+    """All mappings by unknown tag. Changed from the trio thread only."""
 
     def __init__(self, rows: Iterable[Mapping] = ()) -> None:
         self._by_key: dict[Key, Mapping] = {}

@@ -17,8 +17,9 @@ from sidecar.library import exclusions, mapping_rows, queries
 from sidecar.library.own_tables import create_tables, has_own_tables
 from sidecar.library.writer import Transaction
 from sidecar.rpc.methods.app import Answer, App
+from sidecar.runs.knowledge import Tables
 from sidecar.runs.stamps import rfc3339
-from sidecar.tagging.mappings import REMOVE
+from sidecar.tagging.mappings import REMOVE, Mapping
 from sidecar.tagging.vocabulary import normalise, tag_type
 
 
@@ -31,30 +32,38 @@ async def set_tag_mapping(app: App, params: SetMappingParams) -> Answer[TagMappi
     """Says what an invalid tag stands for from now on."""
     kind = _kind(params.tag_type)
     await app.runs.know()
-    vocabulary = app.runs.knowledge.vocabulary
+    knowledge = app.runs.knowledge
+    vocabulary = knowledge.vocabulary
     if vocabulary.find(kind, params.invalid_tag) is not None:
         raise invalid_params(f"`invalid_tag`: this is a {kind} of the vocabulary, so it is never mapped.")
     valid = REMOVE if params.valid_tag == REMOVE else vocabulary.find(kind, params.valid_tag)
     if valid is None:
         raise invalid_params(f"`valid_tag`: the vocabulary has no active {kind} of that name.")
 
-    def write(transaction: Transaction) -> TagMapping:
-        return mapping_rows.set_mapping(
-            transaction.connection, transaction.shape, kind, params.invalid_tag, valid, datetime.now(UTC)
+    def write(transaction: Transaction) -> tuple[Tables | None, TagMapping]:
+        tables = knowledge.newer(transaction)
+        connection, shape = transaction.connection, transaction.shape
+        return tables, mapping_rows.set_mapping(
+            connection, shape, kind, params.invalid_tag, valid, datetime.now(UTC)
         )
 
-    entry = await app.library.write(write)
-    await _reload(app, kind, params.invalid_tag)
+    tables, entry = await app.library.write(write)
+    mapping = Mapping(kind, entry.invalid_tag, entry.valid_tag, entry.tag_type)
+    knowledge.hear(tables, mapping.key, mapping)
     return Answer(entry)
 
 
 async def delete_tag_mapping(app: App, params: DeleteMappingParams) -> Answer[Removed]:
     """Forgets what an invalid tag stands for: Gemini is asked when it comes up again."""
     kind = _kind(params.tag_type)
-    removed = await app.library.write(
-        lambda transaction: mapping_rows.delete_mapping(transaction.connection, kind, params.invalid_tag)
-    )
-    await _reload(app, kind, params.invalid_tag)
+    knowledge = app.runs.knowledge
+
+    def write(transaction: Transaction) -> tuple[Tables | None, bool]:
+        tables = knowledge.newer(transaction)
+        return tables, mapping_rows.delete_mapping(transaction.connection, kind, params.invalid_tag)
+
+    tables, removed = await app.library.write(write)
+    knowledge.hear(tables, (kind, normalise(params.invalid_tag)), None)
     return Answer(Removed(removed))
 
 
@@ -98,10 +107,3 @@ def _kind(word: str) -> TagType:
 def _refuse_both(params: ExclusionParams) -> None:
     if (params.glob is None) == (params.file_id is None):
         raise invalid_params("Name one of `glob` and `file_id`.")
-
-
-async def _reload(app: App, kind: TagType, invalid: str) -> None:
-    """What the process knows follows the table; what was learnt and not yet saved stays."""
-    mappings = app.runs.knowledge.mappings
-    mappings.remove((kind, normalise(invalid)))
-    mappings.replace(await app.library.read(lambda c, _: queries.mappings(c)))
