@@ -90,6 +90,30 @@ def test_three_spellings_of_one_tag_are_ambiguous_too() -> None:
     assert vocabulary.find(TagType.MOOD, "dArk") is None
 
 
+CAVES = (
+    VocabularyTag(TagType.KEYWORD, "biome:cave"),
+    VocabularyTag(TagType.KEYWORD, "biome:cave", "below ground"),
+    VocabularyTag(TagType.KEYWORD, "biome:cave", "below"),
+)
+
+
+@given(st.permutations(CAVES))
+def test_a_tag_with_several_rows_is_told_once_with_a_description(rows: list[VocabularyTag]) -> None:
+    vocabulary = Vocabulary([*TAGS[:2], *rows])
+    assert vocabulary.tags == (*TAGS[:2], CAVES[1])
+    assert vocabulary.fingerprint == Vocabulary([*TAGS[:2], CAVES[1]]).fingerprint
+    assert vocabulary.find(TagType.KEYWORD, "Biome / Cave") == "biome:cave"
+
+
+def test_a_mood_that_the_mood_column_would_cut_in_two_is_none() -> None:
+    cut = [VocabularyTag(kind, "dark; cold") for kind in TagType]
+    vocabulary = Vocabulary([*TAGS, *cut])
+    assert not vocabulary.has(TagType.MOOD, "dark; cold")
+    assert vocabulary.find(TagType.MOOD, "dark; cold") is None
+    others = [tag.type for tag in vocabulary.tags if tag.value == "dark; cold"]
+    assert others == [TagType.GENRE, TagType.KEYWORD, TagType.OCCASION]
+
+
 @given(st.permutations(TAGS))
 def test_the_fingerprint_does_not_depend_on_the_order_of_rows(tags: list[VocabularyTag]) -> None:
     assert Vocabulary(tags).fingerprint == Vocabulary(TAGS).fingerprint

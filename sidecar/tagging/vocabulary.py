@@ -53,10 +53,17 @@ def normalise(raw: str) -> str:
 
 
 class Vocabulary:
-    """The active tags. Immutable; two vocabularies with the same tags have the same fingerprint."""
+    """The active tags. Immutable; two vocabularies with the same tags have the same fingerprint.
+
+    Each tag stands there once, though the table may hold it as `keyword` and as `keywords`. A mood with a `;`
+    is none: the mood column, where moods are joined with it, cannot hold it.
+    """
 
     def __init__(self, tags: Iterable[VocabularyTag]) -> None:
-        self.tags: tuple[VocabularyTag, ...] = tuple(sorted(tags, key=lambda tag: (tag.type, tag.value)))
+        usable = (tag for tag in tags if tag.type is not TagType.MOOD or ";" not in tag.value)
+        in_order = sorted(usable, key=lambda tag: (tag.type, tag.value, tag.description or "", tag.parent or ""))
+        once = {(tag.type, tag.value): tag for tag in in_order}  # the last one: with a description, if one has it
+        self.tags: tuple[VocabularyTag, ...] = tuple(once.values())
         self._exact: dict[TagType, frozenset[str]] = {
             kind: frozenset(tag.value for tag in self.tags if tag.type is kind) for kind in TagType
         }

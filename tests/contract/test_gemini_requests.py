@@ -27,6 +27,19 @@ async def test_the_instruction_is_the_same_to_the_byte_and_no_setting_is_sent_un
     assert all(tag in system for kind in ("genre", "mood", "occasion") for tag in harness.vocabulary(kind))
 
 
+async def test_each_tag_is_told_once_and_no_mood_that_the_mood_column_cannot_hold(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    add = "INSERT INTO tag_vocabulary (tag_type, tag_value) VALUES (?, ?)"
+    with library.edited() as shell:
+        shell.execute(add, ("keyword", "biome:cave"))  # which is there as one of the `keywords`
+        shell.execute(add, ("mood", "dark; cold"))
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.tag()
+        lines = gemini.journal[0].system.splitlines()
+    assert [line.partition(" (")[0] for line in lines].count("biome:cave") == 1
+    assert not any(line.startswith("dark; cold") for line in lines)
+
+
 async def test_a_schema_that_is_rejected_is_left_out_once(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
 
