@@ -12,8 +12,8 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `terminal/`    every subcommand for people, over the same methods
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
-Only `gemini/` opens sockets, only `library/` opens the database, only `rpc/stdio.py` touches fds 0, 1, 2
-(and `terminal/display.py` fd 1, once its reader is gone).
+Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `rpc/stdio.py`
+touches fds 0, 1, 2 (and `terminal/display.py` fd 1, once its reader is gone).
 """
 
 __version__ = "1.0.0"

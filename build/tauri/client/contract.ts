@@ -762,8 +762,8 @@ export interface Methods {
    */
   estimate_cost: { params: EstimateCostParams; result: CostEstimate };
   /**
-   * The requests that a run over these files would send, to the byte; nothing is sent. May fail with
-   * DatabaseUnavailable, RequestRefused.
+   * The first request of each batch of these files, to the byte as a run would send it; nothing is sent. May fail
+   * with DatabaseUnavailable, RequestRefused.
    */
   preview_request: { params: PreviewRequestParams; result: Preview };
   /**

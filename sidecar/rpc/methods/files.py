@@ -44,7 +44,7 @@ async def estimate_cost(app: App, params: EstimateCostParams) -> Answer[CostEsti
 
 
 async def preview_request(app: App, params: PreviewParams) -> Answer[Preview]:
-    """The requests that a run over these files would send, to the byte; nothing is sent."""
+    """The first request of each batch of these files, to the byte as a run would send it; nothing is sent."""
     return Answer(await estimates.preview(app.library, app.settings, app.runs.version, params))
 
 
