@@ -98,7 +98,8 @@ def _file_steps(shape: Shape) -> tuple[str, ...]:
             SELECT NEW.run, id, genre, mood, auto_tagged, auto_tag_date, auto_tag_version,
                 {"updated_at" if dated else "NULL"}
             FROM {_FILES} CROSS JOIN audio_files WHERE audio_files.id = new_files.file_id""",
-        f"""UPDATE audio_files SET genre = new_files.tags ->> 0, mood = new_files.tags ->> 1, auto_tagged = 1,
+        f"""UPDATE audio_files SET genre = json_extract(new_files.tags, '$[0]'),
+                mood = json_extract(new_files.tags, '$[1]'), auto_tagged = 1,
                 auto_tag_date = NEW.date, auto_tag_version = NEW.version
                 {", updated_at = NEW.updated_at" if dated else ""}
             FROM {_FILES} WHERE audio_files.id = new_files.file_id""",
@@ -147,15 +148,15 @@ _HISTORY_STEPS = (
 def _mapping_steps(shape: Shape) -> tuple[str, ...]:
     """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
     dated = shape.has("tag_mapping_cache", "created_at")
-    this = "invalid_tag = new_uses.uses ->> 0 AND tag_type = new_uses.uses ->> 1"
+    invalid, kind, count, valid, stale = (f"json_extract(new_uses.uses, '$[{index}]')" for index in range(5))
+    this = f"invalid_tag = {invalid} AND tag_type = {kind}"
     return (
         f"""INSERT INTO tag_mapping_cache
                 (invalid_tag, tag_type, valid_tag, usage_count{", created_at" if dated else ""})
-            SELECT uses ->> 0, uses ->> 1, uses ->> 3, 0{", NEW.updated_at" if dated else ""} FROM {_USES}
-            WHERE uses ->> 3 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
-        f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + (new_uses.uses ->> 2),
-                valid_tag = CASE WHEN valid_tag = new_uses.uses ->> 4
-                    THEN new_uses.uses ->> 3 ELSE valid_tag END
+            SELECT {invalid}, {kind}, {valid}, 0{", NEW.updated_at" if dated else ""} FROM {_USES}
+            WHERE {valid} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
+        f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + {count},
+                valid_tag = CASE WHEN valid_tag = {stale} THEN {valid} ELSE valid_tag END
             FROM {_USES} WHERE {this}""",
     )
 
@@ -163,9 +164,10 @@ def _mapping_steps(shape: Shape) -> tuple[str, ...]:
 _BATCH_STEPS = (
     """INSERT OR REPLACE INTO auto_tag_proposals (run, file_id, proposal)
         SELECT NEW.run, CAST(key AS INTEGER), value FROM json_each(NEW.proposals)""",
-    """INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message)
-        SELECT NEW.run, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(NEW.failures)""",
+    f"""INSERT OR REPLACE INTO auto_tag_failures (run, file_id, file_path, reason, message)
+        SELECT NEW.run, {", ".join(f"json_extract(value, '$[{index}]')" for index in range(4))}
+        FROM json_each(NEW.failures)""",
     f"""INSERT INTO auto_tag_batches (run, {", ".join(BATCH_COLUMNS)})
-        SELECT NEW.run, {", ".join(f"NEW.batch ->> '{name}'" for name in BATCH_COLUMNS)}
+        SELECT NEW.run, {", ".join(f"json_extract(NEW.batch, '$.{name}')" for name in BATCH_COLUMNS)}
         WHERE NEW.batch IS NOT NULL""",
 )

@@ -69,7 +69,8 @@ def _restore(connection: sqlite3.Connection, shape: Shape, run: int, undos: Sequ
         connection.execute(
             f"""INSERT INTO auto_tag_latest (file_id, history_id, run)
                 SELECT h.file_id, h.id, r.id FROM auto_tag_history h
-                JOIN auto_tag_runs r ON r.run_id = h.tags_applied ->> 'run_id' WHERE h.id IN ({IDS})""",
+                JOIN auto_tag_runs r ON r.run_id = json_extract(h.tags_applied, '$.run_id')
+                WHERE h.id IN ({IDS})""",
             (as_json(previous),),
         )
 
@@ -78,12 +79,13 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
     """Columns that hold no tags are restored only where they still are as the run left them."""
     columns = {
         "auto_tagged": "audio_files.auto_tagged IS 1",
-        "auto_tag_date": "audio_files.auto_tag_date IS undone.value ->> 1",
-        "auto_tag_version": "audio_files.auto_tag_date IS undone.value ->> 1",
+        "auto_tag_date": "audio_files.auto_tag_date IS json_extract(undone.value, '$[1]')",
+        "auto_tag_version": "audio_files.auto_tag_date IS json_extract(undone.value, '$[1]')",
     }
     if shape.has("audio_files", "updated_at"):
         # As the run wrote it: `tagged_at` in the shell's own format.
-        columns["updated_at"] = "audio_files.updated_at IS replace(substr(undone.value ->> 1, 1, 19), 'T', ' ')"
+        written = "replace(substr(json_extract(undone.value, '$[1]'), 1, 19), 'T', ' ')"
+        columns["updated_at"] = f"audio_files.updated_at IS {written}"
     restored = ", ".join(
         f"{name} = CASE WHEN {unchanged} THEN b.{name} ELSE audio_files.{name} END"
         for name, unchanged in columns.items()
@@ -93,14 +95,15 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
     updated = connection.execute(
         f"""UPDATE audio_files SET genre = b.genre, mood = b.mood, {restored}
             FROM json_each(:rows) undone
-                CROSS JOIN auto_tag_before b ON b.run = :run AND b.file_id = undone.value ->> 0
+                CROSS JOIN auto_tag_before b ON b.run = :run AND b.file_id = json_extract(undone.value, '$[0]')
             WHERE audio_files.id = b.file_id""",
         values,
     )
     if updated.rowcount != len(undos):
         raise sqlite3.IntegrityError
     connection.execute(
-        "DELETE FROM auto_tag_before WHERE run = :run AND file_id IN (SELECT value ->> 0 FROM json_each(:rows))",
+        """DELETE FROM auto_tag_before WHERE run = :run
+            AND file_id IN (SELECT json_extract(value, '$[0]') FROM json_each(:rows))""",
         values,
     )
 
@@ -121,7 +124,8 @@ def _restore_tags(
     ]
     connection.execute(
         """DELETE FROM rpg_tags WHERE (audio_file_id, tag_type, tag_value) IN
-            (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))""",
+            (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+            FROM json_each(?))""",
         (msgspec.json.encode(added).decode(),),
     )
     names, values = ["audio_file_id", "tag_type", "tag_value"], ["file_id", "tag_type", "tag_value"]

@@ -51,7 +51,7 @@ def test_a_file_has_one_failure_and_one_proposal_in_a_run_the_last(opened: Opene
         entry = msgspec.structs.replace(proposal(1), file_path=path)
         write_rows(library, rows_of(STAMP, proposals=[entry], failures=[failure]))
     assert rows(library, "message FROM auto_tag_failures") == [("Again.",)]
-    assert rows(library, "proposal ->> 'file_path' FROM auto_tag_proposals") == [("/other",)]
+    assert rows(library, "json_extract(proposal, '$.file_path') FROM auto_tag_proposals") == [("/other",)]
 
 
 def test_rows_about_nothing_change_nothing_not_even_the_marks_of_autoincrement(opened: Opened) -> None:
