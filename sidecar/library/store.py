@@ -7,21 +7,19 @@ may be replaced while we run: each use looks whether it is still the file that w
 
 import itertools
 import sqlite3
-from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from sidecar.contract import DatabaseStatus
-from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
+from sidecar.library.connections import Shape, check_writable, open_library_file
 from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
 
-READ_PATIENCE_SECONDS = 5.0
-"""Readers of a WAL database wait for nobody, but for recovery and exclusive locks of a moment."""
 STATUS_PATIENCE_SECONDS = 0.25
 _READERS = 4
 
@@ -37,7 +35,7 @@ class Library:
         self._nursery = nursery
         self._opened: _Identity | None = None
         self._writer: Writer | None = None
-        self._idle: deque[tuple[sqlite3.Connection, Shape]] = deque()
+        self._readers: Readers | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
         self._opening = trio.Lock()
         self._generations = itertools.count(1)
@@ -48,8 +46,10 @@ class Library:
         A cancel abandons the thread, which gives its connection back by itself.
         """
         path = await self._open(READ_PATIENCE_SECONDS)
+        if self._readers is None:
+            self._readers = Readers(path)
         return await trio.to_thread.run_sync(
-            self._read, path, query, limiter=self._limiter, abandon_on_cancel=True
+            self._read, self._readers, path, query, limiter=self._limiter, abandon_on_cancel=True
         )
 
     @property
@@ -84,8 +84,9 @@ class Library:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        while self._idle:
-            self._idle.pop()[0].close()
+        if self._readers is not None:
+            self._readers.close()
+            self._readers = None
         self._opened = None
 
     async def closed(self) -> None:
@@ -128,24 +129,12 @@ class Library:
         except sqlite3.Error as error:
             raise translated(error, path) from None
 
-    def _read(self, path: Path, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
+    def _read(self, readers: Readers, path: Path, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
         try:
-            connection, shape = self._reader(path)
-            try:
+            with readers.reader() as (connection, shape):
                 return query(connection, shape)
-            finally:
-                self._idle.append((connection, shape))
         except sqlite3.Error as error:
             raise translated(error, path) from None
-
-    def _reader(self, path: Path) -> tuple[sqlite3.Connection, Shape]:
-        """A reading connection, and what the library is like now."""
-        with suppress(IndexError):
-            connection, shape = self._idle.popleft()
-            if still_holds(connection, shape):
-                return connection, shape
-            connection.close()
-        return open_library_file(path, busy_seconds=READ_PATIENCE_SECONDS, writes=False)
 
 
 @asynccontextmanager

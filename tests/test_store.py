@@ -1,0 +1,103 @@
+"""store: a library whose file is replaced, or locked by another program, while it is in use."""
+
+import sqlite3
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.demo.library import create_library
+from sidecar.library.connections import Shape
+from sidecar.library.store import Library, open_library
+from tests.harness import eventually
+
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "library.db"
+    create_library(found, files=10)
+    return found
+
+
+def count(connection: sqlite3.Connection, _shape: Shape) -> int:
+    found: int = connection.execute("SELECT count(*) FROM audio_files").fetchone()[0]
+    return found
+
+
+class Held:
+    """A read that stands still once it has begun, until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.found = 0
+
+    def __call__(self, connection: sqlite3.Connection, shape: Shape) -> int:
+        self.begun.set()
+        assert self.go.wait(PATIENCE_SECONDS)
+        self.found = count(connection, shape)
+        return self.found
+
+
+async def begin(library: Library, held: Held, nursery: trio.Nursery) -> None:
+    nursery.start_soon(library.read, held)
+    assert await trio.to_thread.run_sync(held.begun.wait, PATIENCE_SECONDS)
+
+
+def is_open(inode: int) -> bool:
+    """Whether this process has that file open, also one that no path leads to any more."""
+    found = set()
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.add(fd.stat().st_ino)
+    return inode in found
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="replaces an open file")
+proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files that are gone show in /proc only")
+
+
+@posix
+async def test_no_read_meets_a_file_that_was_replaced_while_another_read_was_under_way(path: Path) -> None:
+    other = path.with_suffix(".other")
+    create_library(other, files=30)
+    held = Held()
+    async with open_library(path) as library:
+        async with trio.open_nursery() as nursery:
+            await begin(library, held, nursery)
+            other.replace(path)
+            assert await library.read(count) == 30
+            held.go.set()
+        assert held.found == 10
+        assert [await library.read(count) for _ in range(4)] == [30] * 4
+
+
+@proc
+async def test_a_replaced_file_is_closed_as_soon_as_the_last_read_from_it_has_ended(path: Path) -> None:
+    inode = path.stat().st_ino
+    other = path.with_suffix(".other")
+    create_library(other, files=30)
+    held = Held()
+    async with open_library(path) as library:
+        async with trio.open_nursery() as nursery:
+            await begin(library, held, nursery)
+            other.replace(path)
+            await library.read(count)
+            assert is_open(inode)
+            held.go.set()
+        assert not is_open(inode)
+
+
+@proc
+async def test_a_read_that_was_abandoned_leaves_nothing_open_after_the_library(path: Path) -> None:
+    inode = path.stat().st_ino
+    held = Held()
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        await begin(library, held, nursery)
+        nursery.cancel_scope.cancel()
+    held.go.set()
+    await eventually(lambda: not is_open(inode))
