@@ -3,14 +3,16 @@
 import sqlite3
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from sidecar.demo.library import create_library
 from sidecar.library.connections import Shape
+from sidecar.library.faults import SENTENCES, Fault
 from sidecar.library.store import Library, open_library
 from tests.harness import eventually
 
@@ -101,3 +103,21 @@ async def test_a_read_that_was_abandoned_leaves_nothing_open_after_the_library(p
         nursery.cancel_scope.cancel()
     held.go.set()
     await eventually(lambda: not is_open(inode))
+
+
+async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_library(path: Path) -> None:
+    found: list[int] = []
+
+    async def read() -> None:
+        found.append(await library.read(count))
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        async with open_library(path) as library, trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            status = await library.status()
+            assert not status.ok and status.error == SENTENCES[Fault.LOCKED]
+            other.execute("ROLLBACK")
+        assert found == [10]

@@ -21,6 +21,8 @@ from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
 
 STATUS_PATIENCE_SECONDS = 0.25
+_MOMENT_SECONDS = 1.0
+"""What `status` takes at most, however long another call's opening of the file waits."""
 _READERS = 4
 
 T = TypeVar("T")
@@ -70,14 +72,18 @@ class Library:
 
     async def status(self) -> DatabaseStatus:
         """Whether the library can be tagged, and what to do if not. Answers within a moment."""
+        error = None
         try:
-            path = await self._open(STATUS_PATIENCE_SECONDS)
-            check_writable(path)
-        except LibraryError as error:
-            return DatabaseStatus(str(self.path) if self.path else None, ok=False, error=error.sentence)
+            with trio.move_on_after(_MOMENT_SECONDS) as moment:
+                check_writable(await self._open(STATUS_PATIENCE_SECONDS))
+            if moment.cancelled_caught:
+                error = LibraryError(Fault.LOCKED)
+        except LibraryError as found:
+            error = found
         except OSError:
-            return DatabaseStatus(str(self.path), ok=False, error=LibraryError(Fault.MISSING).sentence)
-        return DatabaseStatus(str(self.path), ok=True, error=None)
+            error = LibraryError(Fault.MISSING)
+        path = str(self.path) if self.path else None
+        return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
 
     def close(self) -> None:
         """Closes what is open; the writer ends when it has finished its transaction."""
