@@ -9,8 +9,9 @@ import pytest
 
 from sidecar.demo.library import create_library
 from sidecar.library.connections import connect, judge
-from sidecar.library.queries import current_tags, snapshots
+from sidecar.library.queries import audio_files, current_tags, snapshots
 from sidecar.tagging.records import Snapshot
+from sidecar.tagging.tags import AudioFile
 
 
 @pytest.fixture
@@ -22,6 +23,12 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def snapshot(connection: sqlite3.Connection, file_id: int) -> Snapshot:
     [found] = snapshots(connection, judge(connection), [file_id])
+    return found
+
+
+def told(connection: sqlite3.Connection, file_id: int) -> AudioFile:
+    """As a preview of the request shows it."""
+    [found] = audio_files(connection, judge(connection), [file_id])
     return found
 
 
@@ -41,6 +48,7 @@ def test_the_files_come_in_the_order_asked_for_without_those_that_are_gone(conne
         ("x'00ff'", None),
         ("1e999", None),
         ("-1", None),
+        ("2e9", None),
     ],
 )
 def test_a_duration_that_is_none_is_left_out(
@@ -48,6 +56,7 @@ def test_a_duration_that_is_none_is_left_out(
 ) -> None:
     connection.execute(f"UPDATE audio_files SET duration = {value} WHERE id = 3")
     assert snapshot(connection, 3).file.duration == seconds
+    assert told(connection, 3) == snapshot(connection, 3).file
 
 
 @pytest.mark.parametrize(("value", "flag"), [("1", 1), ("0", 0), ("NULL", None), ("x'01'", None), ("0.5", None)])
@@ -64,6 +73,7 @@ def test_texts_that_are_none_are_read_as_far_as_they_are(connection: sqlite3.Con
     file, before = snapshot(connection, 3).file, snapshot(connection, 3).before
     assert (file.file_path, file.title, file.album, file.artist) == ("/a\ufffdb\ufffd", 'a\x00b"', "1.5", "é")
     assert before.genre == "5"
+    assert told(connection, 3) == file
 
 
 def test_a_tag_without_a_value_is_none(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -133,12 +132,9 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
     One step, as everything that is asked for each batch: sqlite3 gives the GIL away for each row. JSON holds
     neither blobs nor infinity.
     """
-    duration = "duration" if shape.has("audio_files", "duration") else "NULL"
     text = connection.execute(
         f"""SELECT json_group_array(json_array(
-                id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT), CAST(album AS TEXT),
-                CASE WHEN {duration} BETWEEN 0 AND 1e9 THEN {duration} END,
-                CAST(genre AS TEXT), CAST(mood AS TEXT),
+                {_told(shape)}, CAST(genre AS TEXT), CAST(mood AS TEXT),
                 CASE WHEN typeof(auto_tagged) = 'integer' THEN auto_tagged END,
                 CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
             )) FROM audio_files WHERE id IN ({IDS})""",
@@ -147,11 +143,12 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
     tags = _rpg_tags(connection, ids)
     records = _records(connection, ids)
     found: dict[int, Snapshot] = {}
-    for file_id, path, title, artist, album, seconds, genre, mood, tagged, date, version in json.loads(text):
+    for *told, genre, mood, tagged, date, version in json.loads(text):
+        file_id = told[0]
         record_id, record_text = records.get(file_id, (None, None))
         occasions, keywords = tags.get(file_id, ((), ()))
         found[file_id] = Snapshot(
-            AudioFile(file_id, path or "", title, artist, album, _duration(seconds)),
+            _audio_file(*told),
             Before(genre, mood, occasions, keywords, tagged, date, version),
             read_record(record_text),
             record_id,
@@ -161,16 +158,8 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
 
 def audio_files(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[AudioFile]:
     """What a request tells of these files, in the order of `ids`; those that are gone are left out."""
-    duration = "duration" if shape.has("audio_files", "duration") else "NULL"
-    rows = connection.execute(
-        f"""SELECT id, CAST(file_path AS TEXT), CAST(title AS TEXT), CAST(artist AS TEXT),
-                CAST(album AS TEXT), {duration} FROM audio_files WHERE id IN ({IDS})""",
-        (as_json(ids),),
-    )
-    found = {
-        file_id: AudioFile(file_id, path or "", title, artist, album, _duration(seconds))
-        for file_id, path, title, artist, album, seconds in rows
-    }
+    rows = connection.execute(f"SELECT {_told(shape)} FROM audio_files WHERE id IN ({IDS})", (as_json(ids),))
+    found = {row[0]: _audio_file(*row) for row in rows}
     return [found[file_id] for file_id in ids if file_id in found]
 
 
@@ -239,5 +228,15 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
     return {file_id: (history_id, text) for file_id, history_id, text in rows}
 
 
-def _duration(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+def _told(shape: Shape) -> str:
+    """The columns of an AudioFile, for `_audio_file`; without a duration that JSON could not hold or none has."""
+    duration = "duration" if shape.has("audio_files", "duration") else "NULL"
+    texts = (f"CAST({name} AS TEXT)" for name in ("file_path", "title", "artist", "album"))
+    return f"id, {', '.join(texts)}, CASE WHEN {duration} BETWEEN 0 AND 1e9 THEN {duration} END"
+
+
+def _audio_file(
+    file_id: int, path: str | None, title: str | None, artist: str | None, album: str | None, duration: Any
+) -> AudioFile:
+    seconds = float(duration) if isinstance(duration, int | float) else None
+    return AudioFile(file_id, path or "", title, artist, album, seconds)
