@@ -12,10 +12,10 @@ def list_mappings(connection: sqlite3.Connection) -> list[TagMapping]:
     """All rows by type and invalid tag."""
     rows = connection.execute(
         """SELECT CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), CAST(valid_tag AS TEXT),
-                ifnull(usage_count, 0)
+                ifnull(CAST(usage_count AS INTEGER), 0)
             FROM tag_mapping_cache ORDER BY tag_type, invalid_tag"""
     )
-    return [TagMapping(kind, invalid, valid, int(count)) for kind, invalid, valid, count in rows]
+    return [TagMapping(kind, invalid, valid, count) for kind, invalid, valid, count in rows]
 
 
 def find_mappings(connection: sqlite3.Connection, kind: TagType, invalid: str) -> list[TagMapping]:

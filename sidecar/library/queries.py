@@ -34,7 +34,9 @@ IDS = "SELECT value FROM json_each(?)"
 def untagged_ids(connection: sqlite3.Connection) -> "array[int]":
     """Ids of all untagged files that are not excluded, in ascending order: 8 bytes each."""
     if read_exclusions(connection):
-        rows = _not_excluded(connection, f"SELECT id, file_path FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
+        rows = _not_excluded(
+            connection, f"SELECT id, CAST(file_path AS TEXT) FROM audio_files WHERE {_UNTAGGED} ORDER BY id"
+        )
     else:
         rows = connection.execute(f"SELECT id FROM audio_files WHERE {_UNTAGGED} ORDER BY id")
     return array("q", (row[0] for row in rows))
@@ -93,9 +95,10 @@ def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "arr
 def library_root(connection: sqlite3.Connection) -> str:
     """The folder that all of the library's paths share; read off the two ends of the path index."""
     first, last = connection.execute(
-        "SELECT (SELECT min(file_path) FROM audio_files), (SELECT max(file_path) FROM audio_files)"
+        """SELECT CAST((SELECT min(file_path) FROM audio_files) AS TEXT),
+            CAST((SELECT max(file_path) FROM audio_files) AS TEXT)"""
     ).fetchone()
-    return common_root(str(first or ""), str(last or ""))
+    return common_root(first or "", last or "")
 
 
 def vocabulary(connection: sqlite3.Connection, shape: Shape) -> Vocabulary:
@@ -192,7 +195,7 @@ def as_json(ids: Iterable[int]) -> str:
 def _not_excluded(
     connection: sqlite3.Connection, query: str, values: Sequence[Any] = ()
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a query whose first two columns are id and path."""
+    """The rows of a query whose first two columns are id and path, that as text."""
     exclusions, root = read_exclusions(connection), library_root(connection)
     for row in connection.execute(query, values):
         if not exclusions.cover(row[0], row[1] or "", root):
