@@ -115,9 +115,10 @@ def _tag_steps(shape: Shape) -> tuple[str, ...]:
         SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
     gone = f"WHERE (audio_file_id, tag_type, tag_value) IN ({_tags('gone')})"
     # NULLs and values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
+    # Bytes that read as a tag that stays were read as that tag: without them it could be gone.
     all_but_kept = f"""WHERE NEW.kept IS NOT NULL AND audio_file_id IN ({_FILE_IDS})
         AND tag_type IN ('occasion', 'keyword')
-        AND (audio_file_id, tag_type, tag_value) IN ({_tags("kept")}) IS NOT TRUE"""
+        AND (audio_file_id, tag_type, CAST(tag_value AS TEXT)) IN ({_tags("kept")}) IS NOT TRUE"""
     return (
         f"{keep_for_undo} {gone}",
         f"DELETE FROM rpg_tags {gone}",

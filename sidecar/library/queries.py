@@ -205,16 +205,16 @@ def _not_excluded(
 def _rpg_tags(
     connection: sqlite3.Connection, ids: Sequence[int]
 ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Occasions and keywords of the files, each sorted."""
+    """Occasions and keywords of the files, each sorted. Rows that read alike (text and bytes) are one tag."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(audio_file_id, tag_type, CAST(tag_value AS TEXT)))
             FROM rpg_tags WHERE audio_file_id IN ({IDS}) AND tag_type IN ('occasion', 'keyword')
                 AND tag_value IS NOT NULL""",
         (as_json(ids),),
     ).fetchone()[0]
-    found: dict[int, tuple[list[str], list[str]]] = {}
+    found: dict[int, tuple[set[str], set[str]]] = {}
     for file_id, kind, value in json.loads(text):
-        found.setdefault(file_id, ([], []))[0 if kind == TagType.OCCASION else 1].append(value)
+        found.setdefault(file_id, (set(), set()))[0 if kind == TagType.OCCASION else 1].add(value)
     return {file_id: (tuple(sorted(one)), tuple(sorted(two))) for file_id, (one, two) in found.items()}
 
 

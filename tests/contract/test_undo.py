@@ -7,7 +7,7 @@ import pytest
 from sidecar.demo import standin
 from sidecar.demo.standin import Received
 from tests import harness
-from tests.contract.scenes import files_and_tags, undo
+from tests.contract.scenes import files_and_tags, said, undo
 from tests.harness import NO_KEY, Library, Message
 
 
@@ -49,6 +49,29 @@ async def test_whole_rows_come_back_with_their_ids_and_dates(tmp_path: Path, mod
         assert files_and_tags(library) == before
         assert len(subject.transcript) == 1, "an answer and no notification"
         assert len(await subject.result("get_tagging_history", file_id=1)) == 1, "what was done stays on record"
+    assert files_and_tags(library) == before
+
+
+@pytest.mark.parametrize("mode", ["merge", "replace"])
+async def test_tags_that_are_bytes_or_read_alike_are_in_nobodys_way(tmp_path: Path, mode: str) -> None:
+    library = harness.library(tmp_path, 4)
+    tag = "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (?, ?, CAST(? AS TEXT))"
+    as_bytes = "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (?, ?, CAST(? AS BLOB))"
+    with library.edited() as shell:
+        shell.execute("DELETE FROM rpg_tags WHERE audio_file_id < 4")
+        for statement in (tag, as_bytes):
+            shell.execute(statement, (1, "occasion", "inn-rest"))  # Gemini says so too
+            shell.execute(statement, (1, "keyword", "nobody's"))
+        shell.execute(as_bytes, (2, "occasion", "inn-rest"))
+        for broken in (b"\xff", b"\xfe"):
+            shell.execute(as_bytes, (3, "keyword", broken))
+    before = files_and_tags(library)
+    async with standin.running(script=said(library, {})) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(file_ids=[1, 2, 3], mode=mode)
+        assert done["processed_files"] == 3
+        rest = "SELECT count(*) FROM rpg_tags WHERE audio_file_id = ? AND CAST(tag_value AS TEXT) = 'inn-rest'"
+        assert all(library.scalar(rest, number) for number in (1, 2, 3))
+        assert await undo(subject, done["run_id"]) == (3, 0)
     assert files_and_tags(library) == before
 
 
