@@ -92,7 +92,7 @@ def is_alive(pid: int) -> bool:
         return bool(state == _WAIT_TIMEOUT)
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a folder's name may hold a number that no process can have
         return False
     except OSError:
         pass  # another user's

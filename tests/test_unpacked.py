@@ -1,0 +1,30 @@
+"""unpacked: which folders are swept, whatever their names say."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.rpc import unpacked
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
+
+
+def test_a_number_that_no_process_can_have_is_not_alive() -> None:
+    assert unpacked.is_alive(os.getpid())
+    assert not unpacked.is_alive(0xFFFFFFFF)
+
+
+def test_folders_of_impossible_processes_are_swept_like_those_of_dead_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, foreign = tmp_path / f"_MEI{os.getpid():08x}AAAAAA", tmp_path / "_MEIffffffffCCCCCC"
+    left = [tmp_path / "_MEIffffffff", tmp_path / "_MEIfffffffeBBBBBB"]
+    for folder in (own, foreign, *left):
+        folder.mkdir()
+    (foreign / "file").touch()
+    (left[1] / unpacked.MARKER).touch()
+    monkeypatch.setattr(sys, "_MEIPASS", str(own), raising=False)
+    unpacked.sweep()
+    assert sorted(tmp_path.iterdir()) == sorted([own, foreign])
