@@ -85,10 +85,14 @@ else:
 
     async def _parent_of(pid: int) -> int:
         """Its parent's pid; 0, which never dies, when that cannot be told."""
-        if sys.platform == "linux":
-            return _parent_in_proc(pid)
-        ended = await trio.run_process(["ps", "-o", "ppid=", "-p", str(pid)], capture_stdout=True, check=False)
-        return int(ended.stdout or 0)
+        return _parent_in_proc(pid) if sys.platform == "linux" else await _parent_by_ps(pid)
+
+    async def _parent_by_ps(pid: int) -> int:
+        command = ["ps", "-o", "ppid=", "-p", str(pid)]
+        try:
+            return int((await trio.run_process(command, capture_stdout=True, check=False)).stdout or 0)
+        except (OSError, ValueError):  # no `ps`, or another one than POSIX describes
+            return 0
 
     def _parent_in_proc(pid: int) -> int:
         try:

@@ -1,0 +1,27 @@
+"""parent: the process above a bootloader, where no /proc tells of it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.rpc import parent
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
+
+
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="no ps")
+async def test_ps_tells_a_parent() -> None:
+    assert await parent._parent_by_ps(os.getpid()) == os.getppid()
+
+
+@pytest.mark.parametrize("script", [None, "echo PPID", "echo; exit 1", "exit 1"])
+async def test_a_parent_that_cannot_be_told_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    if script is not None:
+        (tmp_path / "ps").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "ps").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await parent._parent_by_ps(os.getpid()) == 0
