@@ -69,7 +69,7 @@ class Archive:
         """Which files that run did not tag, and why. Raises LibraryError."""
 
         def query(connection: sqlite3.Connection, _shape: Shape) -> list[FileFailure]:
-            found = run_rows.find_run(connection, run_id)
+            found = run_rows.find_run(connection, run_id) if has_own_tables(connection) else None
             return [] if found is None else run_rows.failures(connection, found.row)
 
         saved = await self._library.read(query)

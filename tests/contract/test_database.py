@@ -140,6 +140,23 @@ async def test_a_library_that_appears_later_is_found(tmp_path: Path) -> None:
         harness.check_invariants(library, [subject])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="replaces an open file")
+async def test_a_run_of_this_process_is_told_after_its_library_was_replaced_too(tmp_path: Path) -> None:
+    path = harness.library(tmp_path, 20).path
+    (tmp_path / "other").mkdir()
+    async with standin.running() as gemini, harness.start(path, gemini) as subject:
+        proposed = await subject.tag(dry_run=True)
+        done = await subject.tag()
+        for kind in ("-wal", "-shm"):
+            path.with_name(path.name + kind).unlink(missing_ok=True)
+        harness.library(tmp_path / "other", 5).path.replace(path)
+        told = await subject.result("get_run", run_id=done["run_id"])
+        assert (told["status"], told["processed_files"], told["failures"]) == ("completed", 20, [])
+        # What a dry run proposes stands in the library alone.
+        assert (await subject.error("get_run", run_id=proposed["run_id"]))["code"] == -32002
+        assert await subject.result("list_runs") == []
+
+
 async def test_a_lock_held_for_a_second_delays_the_start_and_nothing_else(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
