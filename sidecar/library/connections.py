@@ -49,7 +49,11 @@ def database_uri(path: PurePath, mode: str = "rw") -> str:
 
 
 def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode, usable from any thread (one at a time). Raises sqlite3.Error."""
+    """A connection in autocommit mode, usable from any thread (one at a time). Raises sqlite3.Error.
+
+    One that writes waits for nobody, but for readers when it switches to WAL: whose lock it meets has to be
+    waited for by the caller.
+    """
     connection = sqlite3.connect(
         database_uri(path.absolute()),
         uri=True,
@@ -62,11 +66,13 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
         # Paths that are not UTF-8 stay readable; sqlite3 would refuse the whole row.
         connection.text_factory = lambda raw: str(raw, "utf-8", "replace")
         if writes:
-            with contextlib.suppress(sqlite3.OperationalError):  # in use, or read-only: BEGIN will tell
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA busy_timeout=0")
+            connection.execute("PRAGMA synchronous=FULL")  # reads the schema: an exclusive lock is met here
+            with contextlib.suppress(sqlite3.OperationalError):  # in use, or read-only: BEGIN will tell
+                connection.execute(f"PRAGMA busy_timeout={round(busy_seconds * 1000)}")
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA busy_timeout=0")
+            connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it outside of COMMIT
             connection.execute("PRAGMA cache_size=-1024")
             connection.execute("PRAGMA temp_store=MEMORY")  # statement journals: a copy of each touched page

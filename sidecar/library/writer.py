@@ -18,6 +18,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,10 +190,11 @@ class Writer:
 
         Raises LibraryError, OSError, and sqlite3.Error, for one after its patience.
         """
-        while True:
+        deadline = self._monotonic() + job.patience_seconds
+        while self._patiently(self._open, deadline, job.cancelled):
             connection, shape = self._open()
-            if not self._patiently(connection, "BEGIN IMMEDIATE", job, job.cancelled):
-                return None
+            if not self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"), deadline, job.cancelled):
+                break
             try:
                 if not self._sees_foreign_changes(connection) or still_holds(connection, shape):
                     return Transaction(connection, shape, self.generation, careful)
@@ -200,15 +202,14 @@ class Writer:
                 _roll_back(connection)
                 raise
             self._close()  # the procedures name columns that may be gone, and lack those that have come
+        return None
 
-    def _patiently(
-        self, connection: sqlite3.Connection, statement: str, job: _Job, cancelled: threading.Event
-    ) -> bool:
-        """Runs BEGIN or COMMIT once no other process is in the way; False if `cancelled` was set meanwhile."""
-        deadline, polls = self._monotonic() + job.patience_seconds, 0
+    def _patiently(self, step: Callable[[], object], deadline: float, cancelled: threading.Event) -> bool:
+        """Takes a step once no other process is in the way; False if `cancelled` was set meanwhile."""
+        polls = 0
         while not cancelled.is_set():
             try:
-                connection.execute(statement)
+                step()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
@@ -235,7 +236,8 @@ class Writer:
         result: outcome.Outcome[Any] = outcome.capture(job.run, transaction)
         if isinstance(result, outcome.Value):
             try:
-                self._patiently(connection, "COMMIT", job, self._never)
+                deadline = self._monotonic() + job.patience_seconds
+                self._patiently(partial(connection.execute, "COMMIT"), deadline, self._never)
             except sqlite3.Error as error:
                 result = outcome.Error(error)
         _roll_back(connection)
