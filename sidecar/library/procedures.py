@@ -19,7 +19,7 @@ from sidecar.library.connections import Shape
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """What is to be written. The texts that default to `{}` or `[]` are JSON:
+    """What is to be written. These texts are JSON; `kept` and `batch` may be None:
 
     files       {file id: [genre, mood]}
     records     {file id: `tags_applied` of its history row}

@@ -8,7 +8,8 @@ Owns: the only connection that writes. Guarantees, for every job handed to `writ
   lock, also between its two tries), and not at all once BEGIN has succeeded: then the task waits for the
   end of the transaction;
 - the lock is held at most two thirds of the time, so that another process's polling busy handler finds
-  it free (CONTRACT section 9, Fairness).
+  it free (CONTRACT section 9, Fairness); only after a transaction of more than 2 s it rests for less than
+  half as long, 1 s.
 Called from the trio thread only.
 """
 
@@ -251,9 +252,10 @@ class Writer:
         return self._attempt(transaction, job) if transaction is not None else job.given_up()
 
     def _checkpoint(self) -> None:
-        """Moves the log into the database while the lock rests: the task has its result, others may write.
+        """Moves the log into the database after the transaction: the task has its result, others may write.
 
-        A log that readers have made long is tried again after each transaction, until it begins anew.
+        A log that readers have made long is tried again after each transaction, until it begins anew. That
+        takes the lock once more, for _READERS_MS at most where others read, and counts as rest all the same.
         """
         if self._opened is None:  # the second attempt found the library gone
             return
