@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.contract import AutoTagParams, BatchReport, Completion, Event
+from sidecar.contract import AutoTagParams, BatchReport, Completion, Event, Reason
 from sidecar.demo import standin
 from sidecar.demo.library import create_library
+from sidecar.gemini.mapping import UnknownTags
 from sidecar.redaction import Redactor
 from sidecar.rpc.server import running_app
 from sidecar.runs.runs import ActiveRun
@@ -45,3 +46,36 @@ async def test_an_error_of_our_own_ends_its_run_and_nothing_else(tmp_path: Path,
                 tagged += completion.processed_files
                 assert (await app.runs.details(None)).run_id == completion.run_id
             assert tagged == 40
+
+
+async def test_files_that_an_error_of_our_own_has_failed_are_no_suspects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=40)
+    send, receive = trio.open_memory_channel[Completion](10)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Completion):
+            send.send_nowait(event)
+
+    async def broken(*_: object) -> None:
+        raise LookupError("a defect")
+
+    async with standin.running() as gemini:
+        settings = Settings(database=path, api_key="key", base_url=gemini.base_url)
+        async with running_app(settings, emit, Redactor()) as app:
+            for defect, failed, batches in ((True, 20, 1), (False, 0, 1)):
+                with monkeypatch.context() as patch:
+                    if defect:
+                        patch.setattr(UnknownTags, "learn", broken)
+                    ids = list(range(1, 21)) if defect else None
+                    params = AutoTagParams(file_ids=ids, batch_size=40)
+                    _, active = await app.runs.start(params, settings)
+                    assert active is not None
+                    active.release()
+                    with trio.fail_after(20):
+                        completion = await receive.receive()
+                assert (completion.failed_files, completion.total_batches) == (failed, batches)
+                details = await app.runs.details(None)
+                assert all(failure.reason is Reason.SERVICE_UNAVAILABLE for failure in details.failures)

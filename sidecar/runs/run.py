@@ -185,7 +185,8 @@ class Run:
             asked = await batch.ask(calls, self.plan.prompt, self._knowledge)
         except Exception:
             log.exception("batch failed while asking")
-            asked = batch.without_answer(Failed(Reason.BAD_RESPONSE, INTERNAL))
+            # Not a reason of content: the files are not at fault, and later runs must not set them apart.
+            asked = batch.without_answer(Failed(Reason.SERVICE_UNAVAILABLE, INTERNAL))
         finally:
             self._asking_batches -= 1
             self._asking_places.release()
