@@ -553,7 +553,10 @@ export interface ConfigureParams {
   api_key?: string | null;
   /** The id of a Gemini model. */
   model?: string | null;
-  /** Where requests to Gemini go. At most 2,048 characters. */
+  /**
+   * Where requests to Gemini go: a host that can exist, with or without a port and a path. At most 2,048
+   * characters.
+   */
   base_url?: string | null;
   /** Files in one request to Gemini. From 1 to 500. */
   batch_size?: number | null;
@@ -768,12 +771,12 @@ export interface Methods {
   preview_request: { params: PreviewRequestParams; result: Preview };
   /**
    * Starts a run in the background and answers at once; notifications tell the rest. May fail with
-   * DatabaseUnavailable, NoApiKey, RunActive.
+   * DatabaseUnavailable, NoSuchRun, NoApiKey, RunActive.
    */
   auto_tag_files: { params: AutoTagFilesParams; result: Started };
   /**
    * Starts a run over the files that failed in an earlier one and are still untagged. May fail with
-   * DatabaseUnavailable, NoApiKey, RunActive, NoSuchRun.
+   * DatabaseUnavailable, NoSuchRun, NoApiKey, RunActive.
    */
   retry_failed: { params: RetryFailedParams; result: Started };
   /** Cancels a run and answers once it has really stopped. May fail with DatabaseUnavailable, NoSuchRun. */
