@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 import trio
 import trio.testing
 
@@ -130,73 +129,3 @@ async def test_what_ends_the_run_is_told() -> None:
     unknown, gemini = UnknownTags(Mappings()), Gemini(end)
     gemini.gate.set()
     assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is end
-
-
-class Refusing:
-    """Answers no request that holds one of its words: in `manner`, else as a model that knows every tag."""
-
-    def __init__(self, words: set[str], manner: Reply | Stop) -> None:
-        self.asked: list[list[str]] = []
-        self._words = words
-        self._manner = manner
-
-    async def ask(self, unknown: list[tuple[TagType, str]]) -> Reply | Stop:
-        tags = [tag for _, tag in unknown]
-        self.asked.append(tags)
-        return self._manner if self._words & {*tags} else answer(*((tag, "biome:cave") for tag in tags))
-
-
-TAGS = [f"tag-{number}" for number in range(8)]
-
-
-@pytest.mark.parametrize(
-    "manner",
-    [
-        Halve(Reason.REQUEST_REJECTED, "Rejected."),
-        Reply("", Reason.BLOCKED),
-        Reply("[", Reason.BAD_RESPONSE),
-        Reply("no json"),
-        Reply('[{"type": "keyword", "invalid": 1, "valid": 1}]'),
-    ],
-)
-async def test_tags_that_cannot_be_answered_together_are_halved_until_the_one_at_fault_stands_alone(
-    manner: Reply | Stop,
-) -> None:
-    unknown, gemini = UnknownTags(Mappings()), Refusing({"tag-5"}, manner)
-    assert await unknown.learn(raw(*TAGS), VOCABULARY, gemini.ask) is None
-    found = {tag for tag in TAGS if unknown.mappings.find((TagType.KEYWORD, tag), VOCABULARY)}
-    assert found == {*TAGS} - {"tag-5"}
-    assert gemini.asked == [TAGS, TAGS[:4], TAGS[4:], TAGS[4:6], ["tag-4"], ["tag-5"], TAGS[6:]]
-    assert await unknown.learn(raw(*TAGS), VOCABULARY, gemini.ask) is None
-    assert len(gemini.asked) == 7, "what was given up is not asked for again"
-
-
-async def test_of_an_answer_that_breaks_off_what_is_whole_is_used_and_only_the_rest_is_asked_again() -> None:
-    said = json.loads(answer(("tag-0", "biome:cave"), ("tag-1", "biome:gone"), ("tag-2", None)).text)
-    gemini = Gemini(Reply(json.dumps(said)[:-1], Reason.BAD_RESPONSE), Reply("[]"), Reply("[]"))
-    unknown = UnknownTags(Mappings())
-    gemini.gate.set()
-    assert await unknown.learn(raw(*TAGS[:5]), VOCABULARY, gemini.ask) is None
-    assert gemini.asked == [TAGS[:5], ["tag-3"], ["tag-4"]]
-    assert unknown.mappings.unknown(raw(*TAGS[:5]), VOCABULARY) == {}
-
-
-async def test_a_failure_between_halves_leaves_what_is_learnt_and_gives_nothing_up() -> None:
-    failed = GiveUp(Reason.TIMEOUT, "Too late.")
-    unknown = UnknownTags(Mappings())
-    gemini = Gemini(Reply("", Reason.BLOCKED), answer(("tag-0", "biome:cave")), failed)
-    gemini.gate.set()
-    assert await unknown.learn(raw("tag-0", "tag-1"), VOCABULARY, gemini.ask) is failed
-    assert list(unknown.mappings.unknown(raw("tag-0", "tag-1"), VOCABULARY)) == [(TagType.KEYWORD, "tag-1")]
-
-
-async def test_while_halves_are_asked_for_another_batch_waits_for_all_of_them() -> None:
-    unknown = UnknownTags(Mappings())
-    gemini = Gemini(Reply("", Reason.BLOCKED), answer(("tag-0", "biome:cave")), answer(("tag-1", "biome:cave")))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(unknown.learn, raw("tag-0", "tag-1"), VOCABULARY, gemini.ask)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(unknown.learn, raw("tag-1"), VOCABULARY, gemini.ask)
-        await trio.testing.wait_all_tasks_blocked()
-        gemini.gate.set()
-    assert gemini.asked == [["tag-0", "tag-1"], ["tag-0"], ["tag-1"]]

@@ -1,8 +1,7 @@
 """Unknown tags: one request for each in the whole process, however many batches meet it.
 
 The first batch that meets a tag asks; the others wait for its answer instead of asking again. If the
-asking batch is cut off or fails, one of those that wait takes over. Tags that cannot be answered together
-are asked for in halves, as files are: only the one at fault is given up.
+asking batch is cut off or fails, one of those that wait takes over.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,8 +10,8 @@ import trio
 
 from sidecar.contract import TagType
 from sidecar.gemini.calls import Stop
-from sidecar.gemini.policy import End, GiveUp, Halve
-from sidecar.tagging.answers import MappedTag, MappingReading, RawTags, Reply, read_mapping
+from sidecar.gemini.policy import Halve
+from sidecar.tagging.answers import RawTags, Reply, read_mapping
 from sidecar.tagging.mappings import REMOVE, Key, Mappings
 from sidecar.tagging.vocabulary import Vocabulary, normalise, tag_type
 
@@ -49,46 +48,32 @@ class UnknownTags:
         answered = trio.Event()
         self._asking.update(dict.fromkeys(tags, answered))
         try:
-            parts = [tags]
-            while parts:
-                part = parts.pop()
-                outcome = await ask([(kind, raw) for (kind, _), raw in part.items()])
-                if isinstance(outcome, GiveUp | End):
-                    return outcome
-                parts.extend(self._sort(part, outcome, vocabulary))
-            return None
+            outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
+            if isinstance(outcome, Reply):
+                self._take(outcome, tags, vocabulary)
+                return None
+            if isinstance(outcome, Halve):
+                # Refused for its content: asking again would bring the same answer.
+                for key in tags:
+                    self.mappings.give_up(key)
+                return None
+            return outcome
         finally:
             for key in tags:
                 del self._asking[key]
             answered.set()
 
-    def _sort(self, tags: dict[Key, str], outcome: Reply | Halve, vocabulary: Vocabulary) -> list[dict[Key, str]]:
-        """Books what an answer settles; the parts that are left to be asked, the first half last."""
-        reading = read_mapping(outcome) if isinstance(outcome, Reply) else MappingReading([], broken=True)
-        unanswered = self._take(reading.mapped, tags, vocabulary)
-        if reading.broken and len(tags) > 1:
-            middle = (len(unanswered) + 1) // 2
-            return [dict(half) for half in (unanswered[middle:], unanswered[:middle]) if half]
-        for key, _ in unanswered:
-            self.mappings.give_up(key)
-        return []
-
-    def _take(
-        self, answers: list[MappedTag], tags: dict[Key, str], vocabulary: Vocabulary
-    ) -> list[tuple[Key, str]]:
-        """Learns the usable answers, gives up the tags that have others only; those that have none."""
-        open_tags, answered = dict(tags), set[Key]()
-        for mapped in answers:
+    def _take(self, reply: Reply, tags: dict[Key, str], vocabulary: Vocabulary) -> None:
+        open_tags = dict(tags)
+        for mapped in read_mapping(reply):
             kind = tag_type(mapped.type)
             key = (kind, normalise(mapped.invalid)) if kind else None
             if key is None or kind is None or key not in open_tags:
                 continue
-            answered.add(key)
             valid = REMOVE if mapped.valid is None else vocabulary.find(kind, mapped.valid)
             if valid is not None:
                 raw = open_tags.pop(key)
                 if self.mappings.find(key, vocabulary) is None:  # else a person has said it meanwhile
                     self.mappings.learn(kind, raw, valid)
-        for key in answered & open_tags.keys():
+        for key in open_tags:
             self.mappings.give_up(key)
-        return [(key, raw) for key, raw in open_tags.items() if key not in answered]

@@ -62,13 +62,6 @@ class MappedTag(Struct, frozen=True):
     valid: str | None
 
 
-class MappingReading(Struct, frozen=True):
-    """What an answer says about unknown tags; `broken`: of those it leaves out it might say more when halved."""
-
-    mapped: list[MappedTag]
-    broken: bool
-
-
 class _StrictItem(Struct):
     id: int
     genre: str
@@ -98,16 +91,15 @@ def read_tagging(reply: Reply, count: int) -> Reading:
     return Reading(usable, rest, ())
 
 
-def read_mapping(reply: Reply) -> MappingReading:
+def read_mapping(reply: Reply) -> list[MappedTag]:
     """The well-formed entries of a mapping answer; whatever is not is left out."""
-    values, whole = _values(reply.text)
     mapped = []
-    for item in values:
+    for item in _values(reply.text)[0]:
         try:
             mapped.append(msgspec.convert(item, MappedTag))
         except msgspec.ValidationError:
-            whole = False
-    return MappingReading(mapped, broken=not whole or reply.fault is not None)
+            continue
+    return mapped
 
 
 def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:

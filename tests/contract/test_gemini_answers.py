@@ -107,27 +107,6 @@ async def test_an_unknown_tag_is_asked_for_once_in_the_process(tmp_path: Path) -
     assert (found["wubbly"], found["grumbly"]) == (valid, "REMOVE")
 
 
-async def test_an_unknown_tag_that_gemini_blocks_costs_no_other_tag_its_mapping(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 20)
-    valid = harness.vocabulary("keyword")[3]
-    words = ["grumbly", "poison", "snuffly", "wubbly"]
-
-    def script(received: Received) -> Reply | None:
-        if received.invalid_tags:
-            asked = [item["tag"] for item in received.invalid_tags]
-            said = [{"type": "keyword", "invalid": tag, "valid": valid} for tag in asked]
-            return standin.finish("SAFETY") if "poison" in asked else standin.ok(said)
-        return standin.ok([{**item, "keywords": words} for item in harness.answers(received)])
-
-    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
-        done = await subject.tag(batch_size=20)
-        assert done["processed_files"] == 20
-        asked = [[item["tag"] for item in r.invalid_tags] for r in gemini.journal if r.invalid_tags]
-        assert asked == [words, words[:2], ["grumbly"], ["poison"], words[2:]]
-        found = {entry["invalid_tag"] for entry in await subject.result("list_tag_mappings")}
-        assert found == {*words} - {"poison"}
-
-
 async def test_a_request_that_is_rejected_for_one_file_is_halved(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 4)
     bad = library.name(2)
