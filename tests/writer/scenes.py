@@ -43,6 +43,18 @@ class Clock:
         return job
 
 
+def until_cancelled() -> tuple[Clock, threading.Event]:
+    """A clock whose first wait lasts until its job is cancelled, and what is set when that wait begins."""
+    waiting = threading.Event()
+
+    def meanwhile(cancelled: threading.Event) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            assert cancelled.wait(PATIENCE_SECONDS)
+
+    return Clock(meanwhile), waiting
+
+
 @asynccontextmanager
 async def writing(path: Path, clock: Clock | None = None) -> AsyncIterator[Writer]:
     timing = () if clock is None else (clock.monotonic, clock.wait)

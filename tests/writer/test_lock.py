@@ -11,7 +11,7 @@ import trio.testing
 
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.writer import Transaction
-from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, writing
+from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, until_cancelled, writing
 
 
 @pytest.mark.parametrize(
@@ -120,15 +120,10 @@ async def test_a_writer_is_as_patient_as_the_shell_thirty_seconds(path: Path) ->
 
 
 async def test_waiting_for_another_programs_lock_can_be_cancelled(path: Path) -> None:
-    waiting = threading.Event()
-
-    def until_gone(gone: threading.Event) -> None:
-        waiting.set()
-        assert gone.wait(PATIENCE_SECONDS)
-
+    clock, waiting = until_cancelled()
     job = Job(1, 77)
     with foreign(path) as other:
-        async with writing(path, Clock(until_gone)) as writer:
+        async with writing(path, clock) as writer:
             other.execute("BEGIN IMMEDIATE")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writer.write, job)

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from sidecar.library.faults import Fault, LibraryError
-from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, ratings, writing
+from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, ratings, until_cancelled, writing
 
 
 @contextmanager
@@ -59,15 +59,10 @@ async def test_opening_and_beginning_share_the_thirty_seconds(path: Path) -> Non
 
 
 async def test_waiting_for_the_opening_can_be_cancelled(path: Path) -> None:
-    waiting = threading.Event()
-
-    def until_gone(gone: threading.Event) -> None:
-        waiting.set()
-        assert gone.wait(PATIENCE_SECONDS)
-
+    clock, waiting = until_cancelled()
     job = Job(1, 77)
     with exclusively(path) as other:
-        async with writing(path, Clock(until_gone)) as writer:
+        async with writing(path, clock) as writer:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(writer.write, job)
                 assert await trio.to_thread.run_sync(waiting.wait, PATIENCE_SECONDS)

@@ -17,6 +17,7 @@ from tests.writer.scenes import (
     Refused,
     ratings,
     second_try,
+    until_cancelled,
     writing,
 )
 
@@ -112,14 +113,8 @@ async def test_a_second_try_waits_for_another_programs_lock(path: Path) -> None:
 
 
 async def test_a_cancel_between_two_tries_takes_effect_at_once(path: Path) -> None:
-    waiting = threading.Event()
-
-    def wait(cancelled: threading.Event) -> None:
-        if not waiting.is_set():
-            waiting.set()
-            assert cancelled.wait(PATIENCE_SECONDS)
-
-    async with second_try(path, "BEGIN IMMEDIATE", Clock(wait)) as (writer, job, other):
+    clock, waiting = until_cancelled()
+    async with second_try(path, "BEGIN IMMEDIATE", clock) as (writer, job, other):
         before = ratings(path)
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
