@@ -160,6 +160,7 @@ class _Exchange:
         with suppress(trio.BrokenResourceError):
             if reply.drop is not None:
                 sent_before = head + body[: len(body) // 2] if reply.drop == "mid" else b""
+                self.close()  # before the break, as before an answer: who has noticed may ask again at once
                 await connection.break_off(sent_before, reset=reply.reset)
                 return
             if reply.drip_bytes_per_second is not None:
