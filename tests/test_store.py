@@ -3,7 +3,8 @@
 import sqlite3
 import sys
 import threading
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,17 @@ class Held:
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
+        self.ended = trio.Event()
         self.found = 0
+
+    async def read(self, library: Library) -> None:
+        await library.read(self)
+        self.ended.set()
+
+    async def ends(self) -> None:
+        """Lets it go, and returns when it has given its connection back."""
+        self.go.set()
+        await self.ended.wait()
 
     def __call__(self, connection: sqlite3.Connection, shape: Shape) -> int:
         self.begun.set()
@@ -46,8 +57,20 @@ class Held:
 
 
 async def begin(library: Library, held: Held, nursery: trio.Nursery) -> None:
-    nursery.start_soon(library.read, held)
+    nursery.start_soon(held.read, library)
     assert await trio.to_thread.run_sync(held.begun.wait, PATIENCE_SECONDS)
+
+
+@asynccontextmanager
+async def replaced_during_a_read(path: Path) -> AsyncIterator[tuple[Library, Held]]:
+    """A library of 30 files has taken the place of the one that is open, and from which a read is under way."""
+    other = path.with_suffix(".other")
+    create_library(other, files=30)
+    held = Held()
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        await begin(library, held, nursery)
+        other.replace(path)
+        yield library, held
 
 
 def is_open(inode: int) -> bool:
@@ -65,15 +88,9 @@ proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files
 
 @posix
 async def test_no_read_meets_a_file_that_was_replaced_while_another_read_was_under_way(path: Path) -> None:
-    other = path.with_suffix(".other")
-    create_library(other, files=30)
-    held = Held()
-    async with open_library(path) as library:
-        async with trio.open_nursery() as nursery:
-            await begin(library, held, nursery)
-            other.replace(path)
-            assert await library.read(count) == 30
-            held.go.set()
+    async with replaced_during_a_read(path) as (library, held):
+        assert await library.read(count) == 30
+        await held.ends()
         assert held.found == 10
         assert [await library.read(count) for _ in range(4)] == [30] * 4
 
@@ -81,16 +98,10 @@ async def test_no_read_meets_a_file_that_was_replaced_while_another_read_was_und
 @proc
 async def test_a_replaced_file_is_closed_as_soon_as_the_last_read_from_it_has_ended(path: Path) -> None:
     inode = path.stat().st_ino
-    other = path.with_suffix(".other")
-    create_library(other, files=30)
-    held = Held()
-    async with open_library(path) as library:
-        async with trio.open_nursery() as nursery:
-            await begin(library, held, nursery)
-            other.replace(path)
-            await library.read(count)
-            assert is_open(inode)
-            held.go.set()
+    async with replaced_during_a_read(path) as (library, held):
+        await library.read(count)
+        assert is_open(inode)
+        await held.ends()
         assert not is_open(inode)
 
 

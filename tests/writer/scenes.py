@@ -89,6 +89,14 @@ class Job:
         return self._rating
 
 
+async def cancel_in_vain(nursery: trio.Nursery) -> None:
+    """Cancels what runs in the nursery, and sees that it stays: a transaction is under way."""
+    nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await trio.testing.wait_all_tasks_blocked()
+        assert nursery.child_tasks
+
+
 def ratings(path: Path) -> list[int | None]:
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute("SELECT rating FROM audio_files ORDER BY id")]

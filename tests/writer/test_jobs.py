@@ -13,7 +13,7 @@ from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.writer import Transaction
-from tests.writer.scenes import PATIENCE_SECONDS, Job, begun, ratings, writing
+from tests.writer.scenes import PATIENCE_SECONDS, Job, begun, cancel_in_vain, ratings, writing
 
 
 async def test_a_result_comes_after_its_commit(path: Path) -> None:
@@ -83,10 +83,7 @@ async def test_a_transaction_under_way_is_finished_before_its_task_is_cancelled(
     async with writing(path) as writer, trio.open_nursery() as nursery:
         nursery.start_soon(writer.write, job)
         await begun(job)
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            await trio.testing.wait_all_tasks_blocked()
-            assert nursery.child_tasks
+        await cancel_in_vain(nursery)
         gate.set()
     assert ratings(path)[0] == 5
 

@@ -15,6 +15,7 @@ from tests.writer.scenes import (
     Clock,
     Job,
     Refused,
+    cancel_in_vain,
     ratings,
     second_try,
     until_cancelled,
@@ -141,10 +142,7 @@ async def test_a_cancel_within_a_second_try_waits_for_its_end(path: Path) -> Non
     async with writing(path) as writer, trio.open_nursery() as nursery:
         nursery.start_soon(writer.write, slow)
         assert await trio.to_thread.run_sync(begun.wait, PATIENCE_SECONDS)
-        nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
-            await trio.testing.wait_all_tasks_blocked()
-            assert nursery.child_tasks
+        await cancel_in_vain(nursery)
         gate.set()
     assert ratings(path)[0] == 77
 
