@@ -13,7 +13,8 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
 Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `rpc/stdio.py`
-touches fds 0, 1, 2 (and `terminal/display.py` fd 1, once its reader is gone).
+claims fds 0, 1, 2, which `rpc/reading.py` reads and `rpc/pump.py` writes (and `terminal/display.py` fd 1, once
+its reader is gone).
 """
 
 __version__ = "1.0.0"

@@ -19,7 +19,8 @@ from typing import Final, TextIO
 
 from sidecar.redaction import Redactor
 from sidecar.rpc.lines import Line, LineSink, TooLong
-from sidecar.rpc.stdio import CHUNK_BYTES, Pump
+from sidecar.rpc.pump import Pump
+from sidecar.rpc.stdio import CHUNK_BYTES
 
 MAX_WAITING_LINES: Final = 1000
 MAX_LINE_CHARS: Final = 8_000

@@ -21,7 +21,7 @@ from msgspec import Struct
 from sidecar.contract import BatchReport, Code, Completion, Event, RpcError, event_name
 from sidecar.library.store import open_library
 from sidecar.redaction import Redactor
-from sidecar.rpc import jsonrpc, parent, stdio, unpacked
+from sidecar.rpc import jsonrpc, parent, reading, stdio, unpacked
 from sidecar.rpc.lines import MAX_LINE_BYTES, Line, TooLong
 from sidecar.rpc.logs import Logs
 from sidecar.rpc.methods import Answer, App, call
@@ -130,7 +130,7 @@ class Server:
                 send.send_nowait(arrival)
 
         async def feed() -> None:
-            await stdio.read_lines(fd, deliver, (self._room, self._outbox.room))
+            await reading.read_lines(fd, deliver, (self._room, self._outbox.room))
             send.send_nowait(None)
 
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""stdio: lines are delivered in order, in the trio thread, until the input ends."""
+"""reading: lines are delivered in order, in the trio thread, until the input ends."""
 
 import os
 import select
@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from sidecar.rpc import stdio
+from sidecar.rpc import reading
 from sidecar.rpc.lines import Line
-from sidecar.rpc.stdio import read_lines
+from sidecar.rpc.reading import read_lines
 from tests.streams.scenes import CLAIM, ROOT, SOON, Pipe, posix_only
 
 
@@ -60,7 +60,7 @@ async def test_reading_takes_no_token_from_the_threads_that_work(pipe: Pipe) -> 
 
 async def test_once_cancelled_nothing_is_delivered_any_more(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     at_end = threading.Event()
-    real_read = stdio._read
+    real_read = reading._read
 
     def read(fd: int) -> bytes:
         chunk = real_read(fd)
@@ -68,7 +68,7 @@ async def test_once_cancelled_nothing_is_delivered_any_more(pipe: Pipe, monkeypa
             at_end.set()  # what came before has been handed over
         return chunk
 
-    monkeypatch.setattr(stdio, "_read", read)
+    monkeypatch.setattr(reading, "_read", read)
     first = trio.Event()
     lines: list[Line] = []
 
@@ -125,9 +125,10 @@ async def test_who_hangs_up_at_a_closed_gate_has_ended_whatever_was_not_read(pip
 def test_a_thread_parked_in_read_does_not_keep_the_process_alive() -> None:
     code = """
 import trio
+from sidecar.rpc import reading
 async def main():
     with trio.move_on_after(0.05):
-        await stdio.read_lines(streams.stdin_fd, lambda _: None)
+        await reading.read_lines(streams.stdin_fd, lambda _: None)
     os.write(streams.stdout_fd, b"done")
 trio.run(main)
 """

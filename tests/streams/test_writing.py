@@ -1,4 +1,4 @@
-"""stdio: what waits is written in order, and nobody waits for the reader."""
+"""pump: what waits is written in order, and nobody waits for the reader."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ import select
 
 import pytest
 
-from sidecar.rpc.stdio import Pump
+from sidecar.rpc.pump import Pump
 from tests.streams.scenes import SOON, Pipe, posix_only, python
 
 
@@ -85,7 +85,10 @@ def fill(fd: int) -> int:
 @posix_only
 @pytest.mark.parametrize(("redirections", "answer"), [("", b"yes"), ("2>&1", b"no"), ("2>&-", b"yes")])
 def test_where_the_log_has_the_same_pipe_no_room_is_certain(redirections: str, answer: bytes) -> None:
-    code = "os.write(streams.stdout_fd, b'yes' if stdio._room_in_pipe(streams.stdout_fd)(3) else b'no')"
+    code = """
+from sidecar.rpc import pump
+os.write(streams.stdout_fd, b'yes' if pump._room_in_pipe(streams.stdout_fd)(3) else b'no')
+"""
     assert python(code, redirections=redirections)[0] == answer
 
 
