@@ -1,7 +1,7 @@
 """Which modules are tried, by which tests, and why some mutants may live."""
 
 TARGETS: dict[str, tuple[str, ...]] = {
-    "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py",),
+    "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py", "tests/test_jsonrpc_batches.py"),
     "sidecar.contract.params": ("tests/test_params.py",),
     "sidecar.tagging.answers": ("tests/test_answers.py",),
     "sidecar.gemini.policy": ("tests/test_policy.py",),

@@ -1,0 +1,88 @@
+"""`rpc.discover`: every method, param, error and notification is in the document."""
+
+import subprocess
+import sys
+from typing import get_args
+
+import msgspec
+import pytest
+
+from sidecar import contract
+from sidecar.contract import Code, Event, event_name
+from sidecar.rpc import discover
+from sidecar.rpc.methods import METHODS
+from tests import harness
+from tests.discover.document import CALLS, DOCUMENT, SCHEMAS, examples, nodes
+
+
+def test_it_is_built_at_the_first_request_not_at_the_start() -> None:
+    code = "import sys, sidecar.rpc.server; sys.exit('sidecar.rpc.discover' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=harness.ROOT, check=False).returncode == 0
+
+
+def test_every_method_and_every_param_is_there_with_its_default() -> None:
+    assert list(CALLS) == list(METHODS)
+    for name, method in METHODS.items():
+        params = {param["name"]: param for param in CALLS[name]["params"]}
+        fields = {field.encode_name: field for field in msgspec.structs.fields(method.params)}
+        assert params.keys() == fields.keys()
+        assert CALLS[name]["paramStructure"] == "by-name"
+        for field_name, field in fields.items():
+            assert params[field_name]["required"] == field.required
+            if field.default is not msgspec.NODEFAULT:
+                default = msgspec.to_builtins(field.default)
+                assert params[field_name]["schema"]["default"] == default, (name, field_name)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_and_param_says_in_words_what_it_is(name: str) -> None:
+    assert CALLS[name]["summary"].endswith(".")
+    for param in CALLS[name]["params"]:
+        assert param.get("description"), f"`{param['name']}` needs a sentence: FIELDS in discover.py, or its Meta."
+
+
+def test_every_duration_has_a_unit_in_words() -> None:
+    for schema in SCHEMAS.values():
+        for field, about in schema.get("properties", {}).items():
+            assert not field.endswith("_seconds") or "econds" in about["description"], field
+
+
+def test_every_word_for_a_field_is_used() -> None:
+    structs = [
+        kind for kind in vars(contract).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    ]
+    assert discover.FIELDS.keys() <= {field for kind in structs for field in kind.__struct_fields__}
+
+
+def test_a_struct_requires_what_a_caller_must_send_and_what_is_always_sent() -> None:
+    received = {
+        node["$ref"].rpartition("/")[2]
+        for call in CALLS.values()
+        for node in nodes(call["params"])
+        if "$ref" in node
+    }
+    for name, schema in SCHEMAS.items():
+        kind = getattr(contract, name, None) or getattr(discover, name)
+        if issubclass(kind, msgspec.Struct):
+            fields = msgspec.structs.fields(kind)
+            needed = [f.required if name in received else f.default is not msgspec.UNSET for f in fields]
+            assert schema["required"] == [
+                f.encode_name for f, is_needed in zip(fields, needed, strict=True) if is_needed
+            ]
+
+
+def test_every_error_of_the_contract_is_named() -> None:
+    errors = DOCUMENT["components"]["errors"]
+    assert {name: error["code"] for name, error in errors.items()} == {code.name: code.value for code in Code}
+    assert all(error["message"].endswith(".") for error in errors.values())
+    for name, method in METHODS.items():
+        named = [error["$ref"].rpartition("/")[2] for error in CALLS[name]["errors"]]
+        assert named == [code.name for code in (*method.errors, *discover.EVERYWHERE)]
+
+
+def test_every_notification_is_there_under_its_name() -> None:
+    assert set(discover.EVENTS.values()) == set(get_args(Event))
+    for event in DOCUMENT["x-notifications"]:
+        kind = discover.EVENTS[event["name"]]
+        example = next(examples({"$ref": f"#/components/schemas/{kind.__name__}"}))
+        assert event_name(msgspec.convert(example, kind)) == event["name"]
