@@ -12,6 +12,7 @@ import trio
 
 from sidecar.demo.standin import StandIn
 from sidecar.rpc import discover, jsonrpc
+from tests.harness.lines import Message, decoded_line, id_key, is_answer
 from tests.harness.waiting import DEADLINE_SECONDS, family, none_left
 from tests.openrpc import check_message
 
@@ -20,11 +21,7 @@ FAST: Final[dict[str, Any]] = {"backoff_base_seconds": 0.01, "backoff_max_second
 """For `configure`: backoffs that a test can wait for."""
 COMPLETE: Final = "tagging-complete"
 
-_LINE_LIMIT: Final = 16 * 1024 * 1024
-_NO_ID: Final = "null"
 _STARTING: Final = frozenset({"auto_tag_files", "retry_failed"})
-
-Message = dict[str, Any]
 
 
 class Seen(NamedTuple):
@@ -225,7 +222,7 @@ class Client:
 
     def _seen(self, message: Message) -> None:
         """The one place that every answer and notification passes."""
-        asked, journal_length = self._asked.get(_id_key(message), (None, 0))
+        asked, journal_length = self._asked.get(id_key(message), (None, 0))
         self.seen.append(Seen(message.get("method", asked), message))
         self.answers_due -= "method" not in message
         try:
@@ -241,7 +238,7 @@ class Client:
         if not line.strip(b" \t\r"):
             return
         try:
-            decoded = _decoded(line) if len(line) <= _LINE_LIMIT else None
+            decoded = decoded_line(line)
         except (ValueError, RecursionError):
             decoded = None
         items = [decoded]
@@ -255,7 +252,7 @@ class Client:
         call = item if isinstance(item, dict) else {}
         method, params = call.get("method"), call.get("params", {})
         valid = call.get("jsonrpc") == "2.0" and isinstance(method, str) and isinstance(params, dict | list)
-        key = _id_key(call)
+        key = id_key(call)
         if valid:
             self.called[str(method)] += 1
             self.secrets |= {params["api_key"]} if "api_key" in params and isinstance(params, dict) else set()
@@ -278,28 +275,3 @@ def _document() -> Message:
     """What `rpc.discover` answers; the validators are made once for this object."""
     described: Message = json.loads(msgspec.json.encode(discover.document()))
     return described
-
-
-def is_answer(message: Message, number: object) -> bool:
-    """Whether the message answers the request of that id."""
-    return "method" not in message and message.get("id") == number
-
-
-def _decoded(line: bytes) -> Any:
-    """The JSON value. Raises ValueError, RecursionError."""
-    value = json.loads(line.decode(), parse_constant=_refuse)
-    if b"\\ud" in line.lower():
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    return value
-
-
-def _refuse(constant: str) -> None:
-    """Python reads NaN and infinities; JSON has none."""
-    raise ValueError(constant)
-
-
-def _id_key(message: Message) -> str:
-    """The id as text; ids that JSON-RPC does not know count as none."""
-    number = message.get("id")
-    known = isinstance(number, str | int | float) and not isinstance(number, bool)
-    return json.dumps(number) if known else _NO_ID
