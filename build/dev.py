@@ -44,6 +44,8 @@ MODULES = {
     "freeze": [str(ROOT / "build" / "freeze.py")],
 }
 
+SUITE = [str(PYTHON), "-m", "pytest", "-n", "logical", "--dist", "loadfile"]
+"""All tests, a process for each core: most of them wait for another process now and then."""
 WINDOW = "tests/tauri/window"
 FROZEN_TOO = ["tests/contract/test_process.py", "tests/contract/test_protocol.py", WINDOW]
 """Tests that the frozen file has to pass as well; the window is tested with it only."""
@@ -64,9 +66,9 @@ def checks(*, everything: bool) -> Iterator[Check]:
     yield Check("mypy", [str(PYTHON), "-m", "mypy"])
     yield Check("import-linter", [str(BIN / "lint-imports")])  # it has no `-m` form
     if not everything:
-        yield Check("pytest", [str(PYTHON), "-m", "pytest", "-m", "not system"])
+        yield Check("pytest", [*SUITE, "-m", "not system"])
         return
-    yield Check("pytest", [str(PYTHON), "-m", "pytest", f"--ignore={WINDOW}"])
+    yield Check("pytest", [*SUITE, f"--ignore={WINDOW}"])
     yield Check("freeze", [str(PYTHON), *MODULES["freeze"]])
     frozen = frozen_file()
     yield Check("pytest, frozen", [str(PYTHON), "-m", "pytest", "tests/frozen"], {"LIGEIA_FROZEN": frozen})
