@@ -1,5 +1,7 @@
 """What becomes of Gemini's tags: looked up, mapped or dropped, and what is remembered of it."""
 
+from collections.abc import Iterator
+
 from sidecar.contract import Sources, TagType
 from sidecar.tagging.answers import RawTags
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
@@ -239,3 +241,15 @@ def test_a_tag_spelt_as_in_the_vocabulary_is_valid_and_any_other_spelling_is_nor
 def test_the_shells_word_for_a_tag_without_a_match_is_understood() -> None:
     mappings = Mappings([Mapping(TagType.KEYWORD, "what", "REMOVE", "keyword")])
     assert mappings.unknown([RawTags(keywords=("what",))], VOCABULARY) == {}
+
+
+def test_while_the_rows_are_read_again_everything_known_is_found() -> None:
+    mappings = Mappings([CAVERN, NOISES])
+
+    def rows() -> Iterator[Mapping]:
+        for entry in (NOISES, CAVERN):
+            # As the writer thread may, at any moment.
+            assert mappings.find(CAVERN.key, VOCABULARY) and mappings.find(NOISES.key, VOCABULARY)
+            yield entry
+
+    mappings.replace(rows())

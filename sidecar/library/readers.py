@@ -46,8 +46,9 @@ class Readers:
         """Closes what is idle now, and the others when they come back."""
         with self._lock:
             self._is_closed = True
-        while self._idle:
-            self._idle.pop()[0].close()
+            idle, self._idle = self._idle, deque()
+        for connection, _ in idle:
+            connection.close()
 
     def _take(self) -> tuple[sqlite3.Connection, Shape] | None:
         """The connection that has been idle the longest, unless the schema has changed since."""

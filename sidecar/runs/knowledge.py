@@ -1,7 +1,7 @@
 """What a process knows of the library's tags: vocabulary, mappings, and who is asking for which.
 
 Loaded once a process, inside a transaction, and again only when another process has changed the
-database. One for each open library.
+database. One for each process.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ class Tables(Struct, frozen=True):
 
 
 class Knowledge:
-    """Shared by all batches. `adopt` and `hear` change it, from the trio thread only."""
+    """Shared by all batches. Changed from the trio thread only; the writer thread reads it meanwhile."""
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(())
@@ -50,10 +50,11 @@ class Knowledge:
     def adopt(self, tables: Tables | None) -> None:
         """Takes over what a transaction has read."""
         if tables is not None and tables.generation > self.generation:
-            self.generation = tables.generation
             if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
                 self.vocabulary = tables.vocabulary
             self.mappings.replace(tables.mappings)
+            # Last: a transaction that finds this generation here takes the rest for what it is.
+            self.generation = tables.generation
 
     def hear(self, tables: Tables | None, key: Key, mapping: Mapping | None) -> None:
         """A person has set or (None) deleted what an unknown tag stands for; `tables`: see `adopt`.

@@ -43,7 +43,7 @@ class Mapping(Struct, frozen=True):
 
 
 class Mappings:
-    """All mappings by unknown tag. Changed from the trio thread only."""
+    """All mappings by unknown tag. Changed from the trio thread only; the writer thread reads them meanwhile."""
 
     def __init__(self, rows: Iterable[Mapping] = ()) -> None:
         self._by_key: dict[Key, Mapping] = {}
@@ -52,14 +52,14 @@ class Mappings:
 
     def replace(self, rows: Iterable[Mapping]) -> None:
         """What the database holds now; what is learnt but not yet saved stays, unless a row says better."""
-        unsaved = [entry for entry in self._by_key.values() if not entry.saved]
-        self._by_key = {}
+        by_key: dict[Key, Mapping] = {}
         for entry in rows:
-            self._by_key.setdefault(entry.key, entry)
-        for entry in unsaved:
+            by_key.setdefault(entry.key, entry)
+        for entry in self._by_key.values():
             # A row that still holds the tag which this one replaces has not been corrected by anybody.
-            if self._by_key.setdefault(entry.key, entry).valid == entry.stale:
-                self._by_key[entry.key] = entry
+            if not entry.saved and by_key.setdefault(entry.key, entry).valid == entry.stale:
+                by_key[entry.key] = entry
+        self._by_key = by_key  # in one step: other threads look things up meanwhile
 
     def learn(self, kind: TagType, raw: str, valid: str) -> None:
         """What Gemini said; `valid` is an active tag or REMOVE."""
