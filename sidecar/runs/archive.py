@@ -1,6 +1,7 @@
 """Runs of the past and of other processes, as the database and this process's memory have them."""
 
 import sqlite3
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -31,7 +32,6 @@ class Archive:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._ended: dict[str, tuple[RunSummary, list[FileFailure]]] = {}
-        self.active_run_id: str | None = None
 
     def remember(self, summary: RunSummary, unsaved: list[FileFailure]) -> None:
         """A run of this process has ended; `unsaved` are failures that its table lacks."""
@@ -56,28 +56,32 @@ class Archive:
         if run_id in self._ended:
             return self._ended[run_id][0]
         booked = await self.booked(run_id)
-        return self._alive(await self._library.read(lambda c, _: run_rows.summary(c, booked.row)))
+        [found] = await self._told(lambda connection: [run_rows.summary(connection, booked.row)])
+        return found
 
     async def recent(self, limit: int) -> list[RunSummary]:
         """The latest runs of this library, newest first. Raises LibraryError."""
-        summaries = await self._library.read(
-            lambda c, _: run_rows.list_runs(c, limit) if has_own_tables(c) else []
+        return await self._told(
+            lambda connection: run_rows.list_runs(connection, limit) if has_own_tables(connection) else []
         )
-        return [self._alive(summary) for summary in summaries]
 
-    async def failures(self, run_id: str) -> list[FileFailure]:
-        """Which files that run did not tag, and why. Raises LibraryError."""
+    async def failures(self, run_id: str, unsaved: Sequence[FileFailure] = ()) -> list[FileFailure]:
+        """Which files that run did not tag, and why; `unsaved`: those that only a run under way knows.
+
+        Raises LibraryError.
+        """
 
         def query(connection: sqlite3.Connection, _shape: Shape) -> list[FileFailure]:
             found = run_rows.find_run(connection, run_id) if has_own_tables(connection) else None
             return [] if found is None else run_rows.failures(connection, found.row)
 
         saved = await self._library.read(query)
-        return [*saved, *self._ended.get(run_id, (None, []))[1]]
+        remembered = self._ended.get(run_id)  # it may have ended during the read
+        return [*saved, *(unsaved if remembered is None else remembered[1])]
 
-    async def details(self, latest: Progress, *, dry_run: bool) -> RunDetails:
-        """A progress with its run's failures and proposals. Raises LibraryError."""
-        failures = await self.failures(latest.run_id)
+    async def details(self, latest: Progress, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> RunDetails:
+        """A progress with its run's failures (`unsaved`: see there) and proposals. Raises LibraryError."""
+        failures = await self.failures(latest.run_id, unsaved)
         details = RunDetails(**msgspec.structs.asdict(latest), failures=failures)
         if not dry_run:
             return details
@@ -85,22 +89,36 @@ class Archive:
         proposed = await self._library.read(lambda c, _: proposals(c, booked.row))
         return msgspec.structs.replace(details, proposals=proposed)
 
-    def _alive(self, summary: RunSummary) -> RunSummary:
-        """A row that says `running`, told apart: ours, another process's, or a dead one's."""
-        if summary.run_id in self._ended:
-            return self._ended[summary.run_id][0]  # its end may not have been saved: a full disk, a foreign lock
-        if summary.status is not RunStatus.RUNNING or summary.run_id == self.active_run_id:
-            return summary
-        assert self._library.path is not None
-        lock = RunLock(self._library.path)
-        try:
-            taken = lock.take()
-        except LibraryError:
-            taken = True  # where nobody can take the lock nobody runs
-        if not taken:
-            return summary
+    async def _told(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
+        """What the rows say of runs, and what this process knows better: their end may not have been saved."""
+        summaries = await self._library.read(lambda connection, _: _told_apart(connection, query, self._library))
+        return [self._ended[found.run_id][0] if found.run_id in self._ended else found for found in summaries]
+
+
+def _told_apart(
+    connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], list[RunSummary]], library: Library
+) -> list[RunSummary]:
+    """Rows that say `running`: of a run that goes on, here or in another process, or of one that died."""
+    summaries = query(connection)
+    if all(found.status is not RunStatus.RUNNING for found in summaries):
+        return summaries
+    assert library.path is not None
+    lock = RunLock(library.path)
+    try:
+        if not lock.take():
+            return summaries
+    except LibraryError:  # where nobody can take the lock nobody runs
+        return [_interrupted(found) for found in summaries]
+    try:
+        # Once more: it may have ended since. While we hold the lock nobody runs.
+        return [_interrupted(found) for found in query(connection)]
+    finally:
         lock.release()
-        return msgspec.structs.replace(summary, status=RunStatus.INTERRUPTED)
+
+
+def _interrupted(summary: RunSummary) -> RunSummary:
+    is_dead = summary.status is RunStatus.RUNNING
+    return msgspec.structs.replace(summary, status=RunStatus.INTERRUPTED) if is_dead else summary
 
 
 def ended_progress(summary: RunSummary) -> Progress:

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
-import msgspec
 import trio
 
 from sidecar.contract import (
@@ -139,8 +138,7 @@ class Runs:
         active = self._active
         if active is not None and run_id in (None, active.run.plan.run_id):
             run = active.run
-            details = await self.archive.details(run.latest, dry_run=run.plan.dry_run)
-            return msgspec.structs.replace(details, failures=[*details.failures, *run.unsaved_failures])
+            return await self.archive.details(run.latest, run.unsaved_failures, dry_run=run.plan.dry_run)
         summary = await self.archive.summary(run_id)
         return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
@@ -158,15 +156,16 @@ class Runs:
 
         Raises RpcError -32001.
         """
-        async with self._starting:
-            self._refuse_second()
-            self._lock = await take_run_lock(self._library)
-            self._in_change = run_id
+        await self._alone(partial(self._keep_out, run_id))
         try:
             yield
         finally:
             self._in_change = None
             self._release_lock()
+
+    async def _keep_out(self, run_id: str) -> None:
+        self._lock = await take_run_lock(self._library)
+        self._in_change = run_id
 
     async def know(self) -> None:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
@@ -181,13 +180,18 @@ class Runs:
             raise _cancelled_before()
 
     async def _settled(self, patience_seconds: float) -> ActiveRun | None:
-        """The active run, when none is starting any more. A start that takes longer is cut off."""
-        with trio.move_on_after(patience_seconds):
+        """The active run, when none is starting that was asked for before. What takes longer is cut off."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_off_starts, patience_seconds)
             async with self._starting:
-                return self._active
-        self._start.cancel()
-        async with self._starting:
-            return self._active
+                active = self._active
+            nursery.cancel_scope.cancel()
+        return active
+
+    async def _cut_off_starts(self, patience_seconds: float) -> None:
+        while True:
+            await trio.sleep(patience_seconds)
+            self._start.cancel()
 
     async def _started(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         batch_size = params.batch_size or settings.batch_size
@@ -219,7 +223,6 @@ class Runs:
     async def _live(self, active: ActiveRun) -> None:
         """A run from release to its last notification."""
         run = active.run
-        self.archive.active_run_id = run.plan.run_id
         try:
             with active.scope:
                 await active.released.wait()
@@ -231,7 +234,7 @@ class Runs:
         with trio.CancelScope(shield=True):
             is_booked = await book_end(self._library, run, active.summary)
         self._release_lock()
-        self._active = self.archive.active_run_id = None
+        self._active = None
         self.archive.remember(active.summary, run.unsaved_failures)
         active.stopped.set()
         await active.released.wait()

@@ -66,12 +66,14 @@ async def test_a_cancel_behind_a_batch_finds_the_run_that_its_last_member_starts
         assert (await answer(subject, "b"))["result"]["cancelled"]
 
 
-async def test_a_start_that_waits_for_a_lock_can_be_cancelled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starts", ["a", "ac"], ids=["one", "and another behind it"])
+async def test_a_start_that_waits_for_a_lock_can_be_cancelled(tmp_path: Path, starts: str) -> None:
     library = harness.library(tmp_path, 20)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         with locked(library):
-            await subject.send_line(START + b"\n" + CANCEL)
-            for number in ("a", "b"):
+            lines = [START.replace(b'"a"', f'"{number}"'.encode()) for number in starts]
+            await subject.send_line(b"\n".join([*lines, CANCEL]))
+            for number in (*starts, "b"):
                 error = (await answer(subject, number))["error"]
                 assert error["code"] == -32002
             assert "before it had begun" in (await answer(subject, "a"))["error"]["message"]

@@ -1,0 +1,92 @@
+"""archive: what is told of a run that ends in the very moment in which it is looked up."""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from sidecar.contract import FileFailure, Reason, RunStatus
+from sidecar.demo import standin
+from sidecar.library.lock import RunLock
+from sidecar.library.store import Library, open_library
+from sidecar.runs import archive
+from sidecar.runs.archive import Archive, ended_progress
+from tests import harness
+
+RUNNING = "UPDATE auto_tag_runs SET status = 'running', ended_at = NULL"
+ENDED = "UPDATE auto_tag_runs SET status = 'completed'"
+
+
+@pytest.fixture
+async def tagged(tmp_path: Path) -> AsyncIterator[harness.Library]:
+    """A library that one run has tagged, and whose row says that it goes on."""
+    library = harness.library(tmp_path, 10)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.tag()
+    execute(library, RUNNING)
+    yield library
+
+
+def execute(library: harness.Library, statement: str) -> None:
+    with closing(library.connect()) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+async def statuses(library: harness.Library) -> list[RunStatus]:
+    """As `get_run` and `list_runs` of another process tell it."""
+    async with open_library(library.path) as opened:
+        looked_up = Archive(opened)
+        return [(await looked_up.summary(None)).status, *(run.status for run in await looked_up.recent(20))]
+
+
+async def test_a_run_whose_process_died_is_interrupted(tagged: harness.Library) -> None:
+    assert await statuses(tagged) == [RunStatus.INTERRUPTED] * 2
+
+
+async def test_a_run_of_another_process_goes_on(tagged: harness.Library) -> None:
+    lock = RunLock(tagged.path)
+    assert lock.take()
+    assert await statuses(tagged) == [RunStatus.RUNNING] * 2
+    lock.release()
+
+
+async def test_a_run_that_ends_between_its_row_and_its_lock_was_not_interrupted(
+    tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = RunLock(tagged.path)
+
+    class Late(RunLock):
+        """The holder ends its run while this one is about to be taken."""
+
+        def take(self) -> bool:
+            execute(tagged, ENDED)
+            holder.release()
+            return super().take()
+
+    monkeypatch.setattr(archive, "RunLock", Late)
+    assert holder.take()
+    assert await statuses(tagged) == [RunStatus.COMPLETED] * 2
+
+
+async def test_failures_that_no_table_has_are_told_once_also_when_the_run_ends_meanwhile(
+    tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = [FileFailure(1, "a.mp3", Reason.DATABASE_ERROR, "The database is locked.")]
+    async with open_library(tagged.path) as opened:
+        looked_up = Archive(opened)
+        summary = await looked_up.summary(None)
+        read = Library.read
+
+        async def read_and_end(self: Library, query: Any) -> Any:
+            found: Any = await read(self, query)
+            looked_up.remember(summary, lost)
+            return found
+
+        assert (await looked_up.details(ended_progress(summary), lost, dry_run=False)).failures == lost
+        monkeypatch.setattr(Library, "read", read_and_end)
+        with trio.fail_after(10):
+            assert (await looked_up.details(ended_progress(summary), lost, dry_run=False)).failures == lost
