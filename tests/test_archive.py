@@ -13,7 +13,8 @@ from sidecar.demo import standin
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import archive
-from sidecar.runs.archive import Archive, ended_progress
+from sidecar.runs.archive import Archive
+from sidecar.runs.summary import ended_progress
 from tests import harness
 
 RUNNING = "UPDATE auto_tag_runs SET status = 'running', ended_at = NULL"

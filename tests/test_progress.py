@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
-from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
+from sidecar.runs.outcomes import BatchOutcome
+from sidecar.runs.progress import Tally, Waiting, completion_message, progress
 
 
 def failures(*reasons: Reason) -> list[FileFailure]:

@@ -121,20 +121,6 @@ def _interrupted(summary: RunSummary) -> RunSummary:
     return msgspec.structs.replace(summary, status=RunStatus.INTERRUPTED) if is_dead else summary
 
 
-def ended_progress(summary: RunSummary) -> Progress:
-    """A run that has ended as progress: `status` is its end state."""
-    names = [name for name in Progress.__struct_fields__ if hasattr(summary, name)]
-    shared = {name: getattr(summary, name) for name in names}
-    closed = summary.total_files - summary.remaining_files
-    rate = closed / summary.elapsed_seconds if summary.elapsed_seconds else 0.0
-    return Progress(
-        **{**shared, "status": summary.status.value},
-        eta_seconds=None,
-        files_per_minute=round(rate * 60, 1),
-        waiting_seconds=0.0,
-    )
-
-
 def no_such_run(run_id: str | None) -> RpcError:
     """-32002."""
     text = "There is no run yet." if run_id is None else f"There is no run `{run_id[:80]}` in this library."

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
+from sidecar.contract import AutoTagParams, Budget, Mode, RunSummary, Usage
 from sidecar.library import queries, run_rows
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
 from sidecar.library.run_rows import NewRun
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
-from sidecar.runs.batch import prompt_for
 from sidecar.runs.budget import Allowance
 from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.plan import Plan
+from sidecar.runs.prompt import prompt_for
 from sidecar.runs.run import Run
 from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import rfc3339
@@ -40,17 +40,15 @@ async def book(
     """Books a run as running and reads what it needs, in one transaction. Raises LibraryError."""
     settings = msgspec.structs.replace(settings, model=params.model or settings.model)
     now = datetime.now(UTC)
-    new = NewRun(
-        run_id=str(uuid.uuid4()),
+    new = new_run(
         mode=params.mode,
         dry_run=params.dry_run,
         model=settings.model,
-        vocabulary="",
         rules=RULES_FINGERPRINT,
         batch_size=selection.batch_size,
-        started_at=rfc3339(now),
         total_files=selection.total_files,
         total_batches=selection.total_batches,
+        now=now,
     )
 
     def write(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
@@ -64,18 +62,41 @@ async def book(
     knowledge.adopt(tables)
     prompt = prompt_for(settings, knowledge.vocabulary, root)
     plan = Plan(
-        run_id=new.run_id,
+        run=new,
         row=row,
         selection=selection,
         max_parallel=params.max_parallel or settings.max_parallel,
-        mode=params.mode,
-        dry_run=params.dry_run,
         prompt=prompt,
         settings=settings,
-        started_at=new.started_at,
     )
     a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
     return plan, Allowance(budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
+
+
+def new_run(
+    *,
+    mode: Mode,
+    dry_run: bool,
+    model: str,
+    rules: str,
+    batch_size: int,
+    total_files: int,
+    total_batches: int,
+    now: datetime,
+) -> NewRun:
+    """A run with an id of its own. Its vocabulary is filled in when it is booked."""
+    return NewRun(
+        run_id=str(uuid.uuid4()),
+        mode=mode,
+        dry_run=dry_run,
+        model=model,
+        vocabulary="",
+        rules=rules,
+        batch_size=batch_size,
+        started_at=rfc3339(now),
+        total_files=total_files,
+        total_batches=total_batches,
+    )
 
 
 def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:

@@ -1,4 +1,4 @@
-"""What a run may still spend. Pure: a state machine without clock.
+"""What a run may still spend: a state machine without clock.
 
 A batch begins only when the budget covers it, counting one request for each that is under way; so a run ends
 at a batch's end (CONTRACT section 8), and only retries and requests about unknown tags can exceed it.
@@ -18,9 +18,11 @@ class Allowance:
         self._tokens_a_batch = tokens_a_batch
 
     def covers(self, spent: Usage, under_way: int, day: str) -> bool:
-        """Whether one more batch may begin. `spent` is the run's so far, `under_way` counts its open batches."""
+        """Whether one more batch may begin. `spent` is the run's so far, `under_way` counts its open batches.
+
+        On a new `day` what the run spent before does not count any more.
+        """
         if self._budget.per is BudgetPeriod.DAY and day != self._day:
-            # A new day: what this run spent before does not count any more.
             self._day, self._requests, self._tokens = day, -spent.requests, -_tokens(spent)
         requests, tokens = self._budget.max_requests, self._budget.max_tokens
         a_batch = max(self._tokens_a_batch, _tokens(spent) // max(1, spent.requests))

@@ -4,27 +4,32 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from sidecar.contract import Mode
 from sidecar.gemini.policy import Limits
 from sidecar.library.changes import Stamp
-from sidecar.runs.batch import Prompt
+from sidecar.library.run_rows import NewRun
+from sidecar.runs.prompt import Prompt
 from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import stamp_at
 from sidecar.settings import Settings
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Which files, how, and with which settings: later changes of these are for later runs."""
+    """Which files, how, and with which settings: later changes of these are for later runs.
 
-    run_id: str
+    `run` is as it was booked, in row `row`.
+    """
+
+    run: NewRun
     row: int
     selection: Selection
     max_parallel: int
-    mode: Mode
-    dry_run: bool
     prompt: Prompt
     settings: Settings
-    started_at: str
+
+    @property
+    def run_id(self) -> str:
+        """Whose plan it is."""
+        return self.run.run_id
 
     @property
     def limits(self) -> Limits:
@@ -39,4 +44,4 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     def stamp(self, now: datetime) -> Stamp:
         """Who writes, at that moment."""
-        return stamp_at(now, self.run_id, self.row, self.settings.model, self.mode)
+        return stamp_at(now, self.run_id, self.row, self.run.model, self.run.mode)

@@ -6,7 +6,8 @@ Law: processed + failed + skipped + remaining = total, in every state; no counte
 import msgspec
 from msgspec import Struct
 
-from sidecar.contract import Completion, FileFailure, Progress, Reason, RunStatus, RunSummary, Usage
+from sidecar.contract import Completion, Progress, Reason, RunStatus, RunSummary, Usage
+from sidecar.runs.outcomes import BatchOutcome
 
 _REASONS = {
     Reason.MISSING_IN_RESPONSE: "left out of Gemini's answer",
@@ -21,23 +22,6 @@ _REASONS = {
     Reason.CHANGED: "changed by someone else meanwhile",
     Reason.DELETED: "deleted meanwhile",
 }
-
-
-class BatchOutcome(Struct, frozen=True):
-    """What became of a batch's files: so many tagged (or proposed), each of the others with a reason."""
-
-    tagged: int
-    failures: list[FileFailure]
-
-    @property
-    def skipped(self) -> int:
-        """Files that someone else was at."""
-        return sum(failure.reason.is_skip for failure in self.failures)
-
-    @property
-    def failed(self) -> int:
-        """Files that were neither tagged nor skipped."""
-        return len(self.failures) - self.skipped
 
 
 class Tally(Struct, frozen=True, kw_only=True):

@@ -38,13 +38,15 @@ from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
-from sidecar.runs.batch import EXCLUDED, GONE, Asked, Batch, Failed
+from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.budget import Allowance
+from sidecar.runs.budget_gate import BudgetGate
 from sidecar.runs.knowledge import Knowledge
+from sidecar.runs.outcomes import EXCLUDED, GONE, BatchOutcome, NotTagged
 from sidecar.runs.plan import Plan
-from sidecar.runs.progress import BatchOutcome, Tally, Waiting, completion_message, progress
-from sidecar.runs.stamps import rfc3339
-from sidecar.runs.writing import Writing, lost
+from sidecar.runs.progress import Tally, Waiting, progress
+from sidecar.runs.summary import summary_of
+from sidecar.runs.writing import Terms, commit, decided, lost, prepared
 from sidecar.tagging.records import Snapshot
 
 log = logging.getLogger(__name__)
@@ -75,13 +77,13 @@ class Run:
         self.plan = plan
         self.tally = Tally(total_files=plan.selection.total_files, total_batches=plan.selection.total_batches)
         self.unsaved_failures: list[FileFailure] = []
-        self._allowance = allowance
         self._library = library
         self._knowledge = knowledge
         self._version = version
         self._emit = emit
         self._meter = Meter()
         self._saved = Meter()
+        self._budget_gate = BudgetGate(allowance, self._meter)
         self._began_at = trio.current_time()
         self._pace = Pace(plan.max_parallel, plan.limits)
         self._waiting_until = self._began_at
@@ -89,8 +91,6 @@ class Run:
         self._end: End | None = None
         self._lost_in_a_row = 0
         self._asking: trio.CancelScope | None = None
-        self._asking_batches = 0
-        self._batch_asked = trio.Event()
         # Under a budget a batch begins when it can be asked for: what the others have spent is known then.
         ahead = 0 if allowance.is_bounded else READ_AHEAD
         self._asking_places = trio.Semaphore(plan.max_parallel + ahead)
@@ -120,25 +120,15 @@ class Run:
 
     def summary(self, *, cancelled: bool) -> RunSummary:
         """The run's end. `cancelled`: it was cut off before its work was done."""
-        tally, plan = self.tally, self.plan
         if self._end is not None:
             status, why = self._end.status, self._end.message
-        elif cancelled and tally.remaining_files:
+        elif cancelled and self.tally.remaining_files:
             status, why = RunStatus.CANCELLED, ""
         else:
             status, why = RunStatus.COMPLETED, ""
-        return RunSummary(
-            run_id=plan.run_id,
-            status=status,
-            message=completion_message(tally, status, why, dry_run=plan.dry_run),
-            mode=plan.mode,
-            dry_run=plan.dry_run,
-            model=plan.settings.model,
-            started_at=plan.started_at,
-            ended_at=rfc3339(datetime.now(UTC)),
-            **tally.counters,
-            elapsed_seconds=round(trio.current_time() - self._began_at, 3),
-            usage=self._meter.usage,
+        elapsed_seconds = trio.current_time() - self._began_at
+        return summary_of(
+            self.plan.run, self.tally, status, why, datetime.now(UTC), elapsed_seconds, self._meter.usage
         )
 
     @property
@@ -155,30 +145,18 @@ class Run:
         for number, ids in enumerate(self.plan.selection.batches(), 1):
             await self._asking_places.acquire()
             await self._open_places.acquire()
-            if not await self._affordable():
+            if not await self._budget_gate.admit():
+                self._finish_early(End(RunStatus.QUOTA_EXHAUSTED, self._budget_gate.sentence))
                 return
             # Before the read: what is true in that generation may be relied on until the next.
             generation = self._library.generation
             try:
-                files, failed = await self._library.read(partial(_read, ids=ids))
+                files, not_tagged = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
                 self._finish_early(_failed(error.sentence))
                 return
-            self._asking_batches += 1
-            batch = Batch(number, files, failed, generation, self._meter)
+            batch = Batch(number, files, not_tagged, generation, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
-
-    async def _affordable(self) -> bool:
-        """Whether the budget covers one more batch; waits for those under way where they decide."""
-        while True:
-            spent, day = self._meter.usage, f"{datetime.now(UTC):%Y-%m-%d}"
-            if self._allowance.covers(spent, self._asking_batches, day):
-                return True
-            if not self._asking_batches:
-                self._finish_early(End(RunStatus.QUOTA_EXHAUSTED, self._allowance.sentence))
-                return False
-            self._batch_asked = trio.Event()
-            await self._batch_asked.wait()
 
     async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
         try:
@@ -186,11 +164,10 @@ class Run:
         except Exception:
             log.exception("batch failed while asking")
             # Not a reason of content: the files are not at fault, and later runs must not set them apart.
-            asked = batch.without_answer(Failed(Reason.SERVICE_UNAVAILABLE, INTERNAL))
+            asked = batch.without_answer(NotTagged(Reason.SERVICE_UNAVAILABLE, INTERNAL))
         finally:
-            self._asking_batches -= 1
+            self._budget_gate.done()
             self._asking_places.release()
-            self._batch_asked.set()
         if isinstance(asked, End):
             self._finish_early(asked)
         else:
@@ -204,18 +181,12 @@ class Run:
             self._open_places.release()
 
     async def _save(self, batch: Batch, asked: Asked) -> None:
-        now = trio.current_time()
+        knowledge = self._knowledge
         try:
-            writing = Writing(
-                batch,
-                asked,
-                self._knowledge,
-                self.plan.stamp(datetime.now(UTC)),
-                dry_run=self.plan.dry_run,
-                elapsed_seconds=round(now - self._began_at, 3),
-                seconds=round(now - batch.began_at, 3),
-            )
-            written = await self._library.write(writing)
+            terms = self._terms(batch)
+            decisions = decided(batch, asked, knowledge.mappings, knowledge.vocabulary, self.plan.run.mode)
+            ready = prepared(decisions, terms)
+            written = await self._library.write(partial(commit, batch, asked, knowledge, terms, ready))
         except LibraryError as error:
             self._lose(batch, asked, error)
         except Exception:
@@ -225,9 +196,22 @@ class Run:
             self._lost_in_a_row = 0
             self._saved.add(batch.meter.usage)
             # In this order: the tables were read before the batch added its mappings to them.
-            self._knowledge.adopt(written.tables)
-            self._knowledge.mappings.saved(written.mappings)
+            knowledge.adopt(written.tables)
+            knowledge.mappings.saved(written.mappings)
             self._report(batch, written.outcome)
+
+    def _terms(self, batch: Batch) -> Terms:
+        now = trio.current_time()
+        return Terms(
+            stamp=self.plan.stamp(datetime.now(UTC)),
+            number=batch.number,
+            total_files=batch.total_files,
+            paths=batch.paths,
+            usage=batch.meter.usage,
+            elapsed_seconds=round(now - self._began_at, 3),
+            seconds=round(now - batch.began_at, 3),
+            dry_run=self.plan.run.dry_run,
+        )
 
     def _lose(self, batch: Batch, asked: Asked, error: LibraryError) -> None:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
@@ -274,7 +258,7 @@ class Run:
 
 def _read(
     connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]
-) -> tuple[list[Snapshot], dict[int, Failed]]:
+) -> tuple[list[Snapshot], dict[int, NotTagged]]:
     """The files as they are now, and why others of `ids` are not to be asked for."""
     allowed = queries.without_excluded(connection, ids).tolist()
     files = queries.snapshots(connection, shape, allowed)

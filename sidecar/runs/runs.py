@@ -31,13 +31,14 @@ from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
-from sidecar.runs.archive import Archive, ended_progress, no_such_run
+from sidecar.runs.archive import Archive, no_such_run
 from sidecar.runs.booking import book, book_end
 from sidecar.runs.choice import chosen
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
+from sidecar.runs.summary import ended_progress
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class Runs:
         active = self._active
         if active is not None and run_id in (None, active.run.plan.run_id):
             run = active.run
-            return await self.archive.details(run.latest, run.unsaved_failures, dry_run=run.plan.dry_run)
+            return await self.archive.details(run.latest, run.unsaved_failures, dry_run=run.plan.run.dry_run)
         summary = await self.archive.summary(run_id)
         return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
@@ -204,8 +205,8 @@ class Runs:
             )
         self._lock = await take_run_lock(self._library)
         try:
-            booked = await book(self._library, self.knowledge, self.budget, params, settings, selection)
-            run = Run(*booked, self._library, self.knowledge, self.version, self._emit)
+            plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
+            run = Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
             self._active = active = ActiveRun(run)
         except BaseException:
             self._release_lock()

@@ -1,18 +1,18 @@
-"""One batch's outcomes, committed: what each file becomes, and the transaction that makes it so.
+"""A batch's outcomes, committed: what each file becomes, and the transaction that makes it so.
 
 What is to be written is worked out before the lock is taken, as if nobody had changed anything; what somebody
-has changed meanwhile is sorted out under the lock. In the trio thread, since two threads that compute at the same
-time pass the GIL to and fro, and make each other slower by more than they gain.
+has changed meanwhile is sorted out under the lock. Before it in the trio thread, since two threads that compute at
+the same time pass the GIL to and fro, and make each other slower by more than they gain.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from sidecar.contract import Reason, Sources
+from sidecar.contract import Mode, Reason, Sources, Usage
 from sidecar.gemini.policy import GiveUp, Halve
 from sidecar.library import queries
 from sidecar.library.changes import FileChange, Stamp, rows_of
@@ -22,15 +22,45 @@ from sidecar.library.proposals import StoredProposal
 from sidecar.library.refusals import refused
 from sidecar.library.run_rows import BatchCount
 from sidecar.library.writer import Transaction
-from sidecar.runs.batch import CHANGED, GONE, Asked, Batch, Failed
+from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge, Tables
-from sidecar.runs.progress import BatchOutcome
-from sidecar.tagging.mappings import Mapping
+from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, REFUSED, BatchOutcome, NotTagged, failures_of
+from sidecar.tagging.mappings import Mapping, Mappings
 from sidecar.tagging.tags import decide
 from sidecar.tagging.vocabulary import Vocabulary
 
-NO_TAGS = "Gemini's tags for this file lack a valid genre, a valid mood, or an occasion and keyword."
-REFUSED = Failed(Reason.DATABASE_ERROR, "The database refused this file's tags.")
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What is known of a batch beside its outcomes. `paths`: its files, by id; `seconds`: its own,
+    `elapsed_seconds`: since the run's start. Of a dry run proposals are written instead of tags.
+    """
+
+    stamp: Stamp
+    number: int
+    total_files: int
+    paths: dict[int, str]
+    usage: Usage
+    elapsed_seconds: float
+    seconds: float
+    dry_run: bool = False
+
+
+class Decided(Struct, frozen=True):
+    """What becomes of a batch's files, by this vocabulary. `used`: each mapping, and how often."""
+
+    vocabulary: Vocabulary
+    changes: list[FileChange]
+    not_tagged: dict[int, NotTagged]
+    used: Counter[Mapping]
+    sources: Sources
+
+
+class Prepared(Struct, frozen=True):
+    """Decisions with all that is to be written and told of them."""
+
+    decided: Decided
+    rows: Rows
+    outcome: BatchOutcome
 
 
 class Written(Struct, frozen=True):
@@ -41,160 +71,135 @@ class Written(Struct, frozen=True):
     tables: Tables | None
 
 
-class _Outcomes(Struct, frozen=True):
-    """A batch's outcomes, as far as nobody changes the database before they are written."""
-
-    vocabulary: Vocabulary
-    changes: list[FileChange]
-    failed: dict[int, Failed]
-    used: Counter[Mapping]
-    sources: Sources
+# --- before the lock ----------------------------------------------------------------------------
 
 
-class _Prepared(Struct, frozen=True):
-    """Outcomes with all that is to be written and told of them."""
-
-    outcomes: _Outcomes
-    rows: Rows
-    told: BatchOutcome
-
-
-class Writing:
-    """One batch on its way into the database: made in the trio thread, called in the writer's."""
-
-    def __init__(
-        self,
-        batch: Batch,
-        asked: Asked,
-        knowledge: Knowledge,
-        stamp: Stamp,
-        *,
-        dry_run: bool,
-        elapsed_seconds: float,
-        seconds: float,
-    ) -> None:
-        self._batch = batch
-        self._asked = asked
-        self._knowledge = knowledge
-        self._stamp = stamp
-        self._dry_run = dry_run
-        self._elapsed_seconds = elapsed_seconds
-        self._seconds = seconds
-        self._prepared = self._ready(self._outcomes(self._knowledge.vocabulary))
-
-    def __call__(self, transaction: Transaction) -> Written:
-        """Between BEGIN and COMMIT."""
-        tables = self._knowledge.newer(transaction)
-        vocabulary = self._knowledge.vocabulary if tables is None else tables.vocabulary
-        prepared = self._prepared
-        if vocabulary.fingerprint != prepared.outcomes.vocabulary.fingerprint:
-            prepared = self._ready(self._outcomes(vocabulary))
-        if transaction.generation != self._batch.generation:
-            prepared = self._unless_changed(transaction.connection, prepared)
-        if transaction.careful:
-            prepared = self._unless_refused(transaction.connection, prepared)
-        write_rows(transaction.connection, prepared.rows)
-        learnt = [] if self._dry_run else [entry for entry in prepared.outcomes.used if not entry.saved]
-        return Written(prepared.told, learnt, tables)
-
-    def _outcomes(self, vocabulary: Vocabulary) -> _Outcomes:
-        failed, used, sources = dict(self._asked.failed), Counter[Mapping](), list[Sources]()
-        changes: list[FileChange] = []
-        for snapshot in self._batch.files:
-            raw_tags = self._asked.tags.get(snapshot.file.id)
-            if raw_tags is None:
-                continue
-            resolved = self._knowledge.mappings.resolve(raw_tags, vocabulary)
-            used.update(resolved.used)
-            sources.append(resolved.sources)
-            earlier = snapshot.record.change if snapshot.record else None
-            change = decide(snapshot.tags, earlier, resolved.suggestion, self._stamp.mode, vocabulary)
-            if change is None:
-                failed[snapshot.file.id] = _untaggable(self._asked)
-            else:
-                changes.append(
-                    FileChange(
-                        snapshot,
-                        change,
-                        resolved.suggestion,
-                        resolved.mapped,
-                        resolved.dropped,
-                        resolved.sources,
-                    )
+def decided(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Vocabulary, mode: Mode) -> Decided:
+    """What becomes of each file, if nobody has changed it since it was read."""
+    not_tagged, used, sources = dict(asked.not_tagged), Counter[Mapping](), list[Sources]()
+    changes: list[FileChange] = []
+    for snapshot in batch.files:
+        raw_tags = asked.tags.get(snapshot.file.id)
+        if raw_tags is None:
+            continue
+        resolved = mappings.resolve(raw_tags, vocabulary)
+        used.update(resolved.used)
+        sources.append(resolved.sources)
+        earlier = snapshot.record.change if snapshot.record else None
+        change = decide(snapshot.tags, earlier, resolved.suggestion, mode, vocabulary)
+        if change is None:
+            not_tagged[snapshot.file.id] = _untaggable(asked)
+        else:
+            changes.append(
+                FileChange(
+                    snapshot, change, resolved.suggestion, resolved.mapped, resolved.dropped, resolved.sources
                 )
-        return _Outcomes(vocabulary, changes, failed, used, sum_of(sources))
+            )
+    return Decided(vocabulary, changes, not_tagged, used, sum_of(sources))
 
-    def _ready(self, outcomes: _Outcomes, *, files_written: bool = False) -> _Prepared:
-        """Outcomes as rows; `files_written`: those of the files stand already."""
-        told = BatchOutcome(self._batch.total_files - len(outcomes.failed), self._batch.failures(outcomes.failed))
-        dry_run = self._dry_run
-        rows = rows_of(
-            self._stamp,
-            () if dry_run or files_written else outcomes.changes,
-            proposals=(_proposal(entry) for entry in outcomes.changes) if dry_run else (),
-            used=None if dry_run else outcomes.used,
-            failures=told.failures,
-            batch=self._count(told, outcomes.sources),
-        )
-        return _Prepared(outcomes, rows, told)
 
-    def _unless_changed(self, connection: sqlite3.Connection, prepared: _Prepared) -> _Prepared:
-        """Without files that somebody has touched since the batch read them."""
-        outcomes = prepared.outcomes
-        now = queries.current_tags(connection, [entry.snapshot.file.id for entry in outcomes.changes])
-        changes, failed = [], dict(outcomes.failed)
-        for entry in outcomes.changes:
-            file_id = entry.snapshot.file.id
-            if now.get(file_id) == entry.snapshot.tags:
-                changes.append(entry)
-            else:
-                failed[file_id] = CHANGED if file_id in now else GONE
-        if len(changes) == len(outcomes.changes):
-            return prepared
-        return self._ready(replace(outcomes, changes=changes, failed=failed))
+def prepared(decisions: Decided, terms: Terms, *, files_written: bool = False) -> Prepared:
+    """Decisions as rows. `files_written`: those of the files stand already."""
+    outcome = BatchOutcome(
+        terms.total_files - len(decisions.not_tagged), failures_of(decisions.not_tagged, terms.paths)
+    )
+    dry_run = terms.dry_run
+    rows = rows_of(
+        terms.stamp,
+        () if dry_run or files_written else decisions.changes,
+        proposals=(_proposal(entry) for entry in decisions.changes) if dry_run else (),
+        used=None if dry_run else decisions.used,
+        failures=outcome.failures,
+        batch=_count(terms, outcome, decisions.sources),
+    )
+    return Prepared(decisions, rows, outcome)
 
-    def _unless_refused(self, connection: sqlite3.Connection, prepared: _Prepared) -> _Prepared:
-        """Writes the files one by one; what is left to be written are the rows about the batch."""
-        outcomes = prepared.outcomes
-        if self._dry_run:
-            return prepared
-        changes, failed = without_refused(connection, self._stamp, outcomes.changes, outcomes.failed)
-        return self._ready(replace(outcomes, changes=changes, failed=failed), files_written=True)
 
-    def _count(self, outcome: BatchOutcome, sources: Sources) -> BatchCount:
-        return BatchCount(
-            batch=self._batch.number,
-            ended_at=self._stamp.date,
-            elapsed_seconds=self._elapsed_seconds,
-            seconds=self._seconds,
-            tagged=outcome.tagged,
-            failed=outcome.failed,
-            skipped=outcome.skipped,
-            usage=self._batch.meter.usage,
-            sources=sources,
-        )
+# --- under the lock -----------------------------------------------------------------------------
+
+
+def commit(
+    batch: Batch, asked: Asked, knowledge: Knowledge, terms: Terms, ready: Prepared, transaction: Transaction
+) -> Written:
+    """Writes a batch of a run, for whose files `ready` was worked out before. Raises sqlite3.Error."""
+    tables = knowledge.newer(transaction)
+    vocabulary = knowledge.vocabulary if tables is None else tables.vocabulary
+    decisions = ready.decided
+    if vocabulary.fingerprint != decisions.vocabulary.fingerprint:
+        decisions = decided(batch, asked, knowledge.mappings, vocabulary, terms.stamp.mode)
+    if transaction.generation != batch.generation:
+        decisions = _unless_changed(transaction.connection, decisions)
+    if decisions is not ready.decided:
+        ready = prepared(decisions, terms)
+    return written(transaction, ready, terms, tables)
+
+
+def written(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
+    """Writes it; in a careful transaction without the files that the database refuses. Raises sqlite3.Error."""
+    connection = transaction.connection
+    if transaction.careful and not terms.dry_run:
+        ready = prepared(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
+    write_rows(connection, ready.rows)
+    learnt = [] if terms.dry_run else [entry for entry in ready.decided.used if not entry.saved]
+    return Written(ready.outcome, learnt, tables)
+
+
+def _unless_changed(connection: sqlite3.Connection, decisions: Decided) -> Decided:
+    """Without files that somebody has touched since the batch read them."""
+    now = queries.current_tags(connection, [entry.snapshot.file.id for entry in decisions.changes])
+    changes, not_tagged = [], dict(decisions.not_tagged)
+    for entry in decisions.changes:
+        file_id = entry.snapshot.file.id
+        if now.get(file_id) == entry.snapshot.tags:
+            changes.append(entry)
+        else:
+            not_tagged[file_id] = CHANGED if file_id in now else GONE
+    if len(changes) == len(decisions.changes):
+        return decisions
+    return replace(decisions, changes=changes, not_tagged=not_tagged)
+
+
+def _unless_refused(connection: sqlite3.Connection, decisions: Decided, stamp: Stamp) -> Decided:
+    """Writes the files one by one; without those that the database refuses."""
+    stopped = refused(connection, decisions.changes, lambda entry: write_rows(connection, rows_of(stamp, [entry])))
+    ids = {entry.snapshot.file.id for entry in stopped}
+    changes = [entry for entry in decisions.changes if entry.snapshot.file.id not in ids]
+    return replace(decisions, changes=changes, not_tagged=decisions.not_tagged | dict.fromkeys(ids, REFUSED))
+
+
+# --- afterwards ---------------------------------------------------------------------------------
 
 
 def lost(batch: Batch, asked: Asked, error: LibraryError) -> BatchOutcome:
     """Every file of the batch as failed, after its transaction was rolled back."""
-    failed = {snapshot.file.id: Failed(Reason.DATABASE_ERROR, error.sentence) for snapshot in batch.files}
-    return BatchOutcome(0, batch.failures({**failed, **asked.failed}))
+    outcome = NotTagged(Reason.DATABASE_ERROR, error.sentence)
+    not_tagged = {snapshot.file.id: outcome for snapshot in batch.files} | asked.not_tagged
+    return BatchOutcome(0, failures_of(not_tagged, batch.paths))
 
 
-def without_refused(
-    connection: sqlite3.Connection, stamp: Stamp, changes: Sequence[FileChange], failed: dict[int, Failed]
-) -> tuple[list[FileChange], dict[int, Failed]]:
-    """Writes the files that the database takes, one by one; them, and the failures with the others."""
-    stopped = refused(connection, changes, lambda entry: write_rows(connection, rows_of(stamp, [entry])))
-    ids = {entry.snapshot.file.id for entry in stopped}
-    taken = [entry for entry in changes if entry.snapshot.file.id not in ids]
-    return taken, {**failed, **dict.fromkeys(ids, REFUSED)}
+def sum_of(sources: Iterable[Sources]) -> Sources:
+    """Counts of several files together."""
+    return Sources(*(sum(counts) for counts in zip(*map(astuple, sources), strict=True)))
 
 
-def _untaggable(asked: Asked) -> Failed:
+def _untaggable(asked: Asked) -> NotTagged:
     if isinstance(asked.unresolved, Halve | GiveUp):
-        return Failed(asked.unresolved.reason, asked.unresolved.message)
-    return Failed(Reason.INVALID_TAGS, NO_TAGS)
+        return NotTagged(asked.unresolved.reason, asked.unresolved.message)
+    return NO_TAGS
+
+
+def _count(terms: Terms, outcome: BatchOutcome, sources: Sources) -> BatchCount:
+    return BatchCount(
+        batch=terms.number,
+        ended_at=terms.stamp.date,
+        elapsed_seconds=terms.elapsed_seconds,
+        seconds=terms.seconds,
+        tagged=outcome.tagged,
+        failed=outcome.failed,
+        skipped=outcome.skipped,
+        usage=terms.usage,
+        sources=sources,
+    )
 
 
 def _proposal(entry: FileChange) -> StoredProposal:
@@ -210,8 +215,3 @@ def _proposal(entry: FileChange) -> StoredProposal:
         dropped=entry.dropped,
         sources=entry.sources,
     )
-
-
-def sum_of(sources: Iterable[Sources]) -> Sources:
-    """Counts of several files together."""
-    return Sources(*(sum(counts) for counts in zip(*map(astuple, sources), strict=True)))

@@ -23,8 +23,9 @@ from sidecar.gemini.client import open_client
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import End, Limits
 from sidecar.gemini.requests import ApiVersion
-from sidecar.runs.batch import Asked, Batch, prompt_for
+from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge
+from sidecar.runs.prompt import prompt_for
 from sidecar.settings import Settings
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import AudioFile, Before
@@ -170,7 +171,7 @@ async def tag(server: Server, *, batches: int, size: int, parallel: int, **chang
         status=ends[0].status.value if ends else "completed",
         message=ends[0].message if ends else "",
         tagged={file_id for asked in done for file_id in asked.tags},
-        failed={i: (f.reason.value, f.message) for asked in done for i, f in asked.failed.items()},
+        failed={i: (f.reason.value, f.message) for asked in done for i, f in asked.not_tagged.items()},
         requests=meter.usage.requests,
         retries=meter.usage.retries,
         seconds=trio.current_time() - began,

@@ -15,7 +15,8 @@ from sidecar.contract import (
     UndoParams,
 )
 from sidecar.rpc.methods.app import Answer, App
-from sidecar.runs import afterwards
+from sidecar.runs.apply import apply
+from sidecar.runs.undo import undo
 
 
 async def auto_tag_files(app: App, params: AutoTagParams) -> Answer[Started]:
@@ -37,12 +38,12 @@ async def cancel(app: App, params: RunParams) -> Answer[Cancelled]:
 
 async def apply_proposals(app: App, params: ApplyParams) -> Answer[Applied]:
     """Writes what a dry run proposed, as an undoable run of its own, without a request to Gemini."""
-    return Answer(await afterwards.apply(app.runs, app.library, params))
+    return Answer(await apply(app.runs, app.library, params))
 
 
 async def undo_run(app: App, params: UndoParams) -> Answer[Undone]:
     """Gives each file back what it had before a run, unless someone has changed it since."""
-    return Answer(await afterwards.undo(app.runs, app.library, params.run_id))
+    return Answer(await undo(app.runs, app.library, params.run_id))
 
 
 async def get_run(app: App, params: RunParams) -> Answer[RunDetails]:

@@ -1,0 +1,171 @@
+"""Writes what a dry run proposed, as a run of its own, by the rules of a run. Keeps other runs out meanwhile."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+
+from sidecar.contract import Applied, ApplyParams, RunStatus, TagType, Usage, invalid_params
+from sidecar.library import queries, run_rows
+from sidecar.library.changes import FileChange
+from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
+from sidecar.library.run_rows import BookedRun
+from sidecar.library.store import Library
+from sidecar.library.writer import Transaction
+from sidecar.runs.booking import book_run, new_run
+from sidecar.runs.choice import refuse_ids
+from sidecar.runs.knowledge import Knowledge, Tables
+from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
+from sidecar.runs.progress import Tally
+from sidecar.runs.runs import Runs
+from sidecar.runs.stamps import stamp_at
+from sidecar.runs.summary import summary_of
+from sidecar.runs.writing import Decided, Terms, Written, prepared, sum_of, written
+from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
+from sidecar.tagging.records import Snapshot
+from sidecar.tagging.tags import Suggestion, decide
+from sidecar.tagging.vocabulary import Vocabulary, normalise
+
+
+async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
+    """Writes those that are accepted. Raises RpcError -32001, -32002, -32602, LibraryError."""
+    async with runs.nobody_tagging(params.run_id):
+        source = await runs.archive.booked(params.run_id)
+        if not source.dry_run:
+            raise invalid_params("`run_id`: this run was no dry run, so it has no proposals to apply.")
+        ids = await _accepted(library, source, params)
+        return await _ApplyingRun(library, runs.knowledge, source, ids).work() if ids else Applied(None, 0, 0)
+
+
+async def _accepted(library: Library, source: BookedRun, params: ApplyParams) -> list[int]:
+    proposed = await library.read(lambda c, _: proposed_ids(c, source.row))
+    known = {*proposed}
+    accepted = proposed if params.accept == "all" else list(dict.fromkeys(params.accept))
+    complaint = "this run has no proposal for the id"
+    refuse_ids([file_id for file_id in accepted if file_id not in known], f"`accept`: {complaint}")
+    refuse_ids([file_id for file_id in params.reject if file_id not in known], f"`reject`: {complaint}")
+    rejected = {*params.reject}
+    return [file_id for file_id in accepted if file_id not in rejected]
+
+
+class _ApplyingRun:
+    """The run that writes the proposals of `source` for the files `ids`, batch by batch."""
+
+    def __init__(self, library: Library, knowledge: Knowledge, source: BookedRun, ids: Sequence[int]) -> None:
+        self._library = library
+        self._knowledge = knowledge
+        self._source = source
+        size = source.batch_size
+        self._batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+        self._began_at = time.monotonic()
+        self._run = new_run(
+            mode=source.mode,
+            dry_run=False,
+            model=source.model,
+            rules=source.rules,
+            batch_size=size,
+            total_files=len(ids),
+            total_batches=len(self._batches),
+            now=datetime.now(UTC),
+        )
+
+    async def work(self) -> Applied:
+        """All of it. Raises LibraryError; what was written before stays."""
+        run = self._run
+        row, tables = await self._library.write(self._book)
+        self._knowledge.adopt(tables)
+        tally = Tally(total_files=run.total_files, total_batches=run.total_batches)
+        for number, ids in enumerate(self._batches, 1):
+            done = await self._library.write(partial(self._commit, row, number, ids))
+            self._remember(done)
+            tally = tally.with_batch(done.outcome)
+        summary = summary_of(
+            run, tally, RunStatus.COMPLETED, "", datetime.now(UTC), time.monotonic() - self._began_at, Usage()
+        )
+        await self._library.write(lambda t: run_rows.end_run(t.connection, row, summary, summary.usage))
+        return Applied(run.run_id, tally.processed_files, tally.failed_files + tally.skipped_files)
+
+    def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
+        tables = self._knowledge.newer(transaction)
+        return book_run(transaction, self._knowledge, tables, self._run), tables
+
+    def _commit(self, row: int, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
+        """The proposals that still fit. On the writer thread."""
+        run, connection = self._run, transaction.connection
+        tables = self._knowledge.newer(transaction)
+        vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
+        stored = stored_proposals(connection, self._source.row, ids)
+        now = {found.file.id: found for found in queries.snapshots(connection, transaction.shape, ids)}
+        changes: list[FileChange] = []
+        not_tagged: dict[int, NotTagged] = {}
+        for entry in stored:
+            outcome = self._outcome(entry, now.get(entry.file_id), vocabulary)
+            if isinstance(outcome, NotTagged):
+                not_tagged[entry.file_id] = outcome
+            else:
+                changes.append(outcome)
+        used = _used(changes, self._knowledge.mappings, vocabulary)
+        decisions = Decided(vocabulary, changes, not_tagged, used, sum_of(entry.sources for entry in changes))
+        terms = Terms(
+            stamp=stamp_at(datetime.now(UTC), run.run_id, row, run.model, run.mode),
+            number=number,
+            total_files=len(stored),
+            paths={entry.file_id: entry.file_path for entry in stored},
+            usage=Usage(),
+            elapsed_seconds=round(time.monotonic() - self._began_at, 3),
+            seconds=0.0,
+        )
+        return written(transaction, prepared(decisions, terms), terms, tables)
+
+    def _outcome(
+        self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary
+    ) -> FileChange | NotTagged:
+        if snapshot is None:
+            return GONE
+        if snapshot.tags != entry.before or snapshot.record_id != entry.record_id:
+            return CHANGED
+        suggestion = _still_active(entry.suggestion, vocabulary)
+        earlier = snapshot.record.change if snapshot.record else None
+        change = decide(snapshot.tags, earlier, suggestion, self._run.mode, vocabulary)
+        if change is None:
+            return NO_TAGS
+        mapped = tuple(tag for tag in entry.mapped if vocabulary.has(tag.type, tag.tag))
+        return FileChange(snapshot, change, suggestion, mapped, entry.dropped, entry.sources)
+
+    def _remember(self, done: Written) -> None:
+        """These mappings stand in the database now; the tables were read before they did, so they go first."""
+        knowledge = self._knowledge
+        knowledge.adopt(done.tables)
+        knowledge.mappings.saved(done.mappings)
+        for entry in done.mappings:
+            if knowledge.mappings.find(entry.key, knowledge.vocabulary) is None:
+                knowledge.mappings.put(msgspec.structs.replace(entry, saved=True))
+
+
+def _used(changes: Sequence[FileChange], mappings: Mappings, vocabulary: Vocabulary) -> Counter[Mapping]:
+    """The mappings behind what is written and behind what was dropped, once for each use."""
+    used = Counter[Mapping]()
+    for entry in changes:
+        used.update(mappings.behind(entry.mapped))
+        for dropped in entry.dropped:
+            known = mappings.find((dropped.type, normalise(dropped.tag)), vocabulary)
+            if known is not None and known.valid == REMOVE:
+                used[known] += 1
+    return used
+
+
+def _still_active(suggestion: Suggestion, vocabulary: Vocabulary) -> Suggestion:
+    """Without tags that have left the vocabulary since the dry run."""
+
+    def active(kind: TagType, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(value for value in values if vocabulary.has(kind, value))
+
+    return Suggestion(
+        suggestion.genre if vocabulary.has(TagType.GENRE, suggestion.genre) else None,
+        active(TagType.MOOD, suggestion.moods),
+        active(TagType.OCCASION, suggestion.occasions),
+        active(TagType.KEYWORD, suggestion.keywords),
+    )

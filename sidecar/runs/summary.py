@@ -1,0 +1,47 @@
+"""How a run has ended, as `get_run`, `list_runs` and the last notification say it. Pure."""
+
+from datetime import datetime
+
+from sidecar.contract import Progress, RunStatus, RunSummary, Usage
+from sidecar.library.run_rows import NewRun
+from sidecar.runs.progress import Tally, completion_message
+from sidecar.runs.stamps import rfc3339
+
+
+def summary_of(
+    run: NewRun,
+    tally: Tally,
+    status: RunStatus,
+    why: str,
+    ended_at: datetime,
+    elapsed_seconds: float,
+    usage: Usage,
+) -> RunSummary:
+    """The end of a run; `why` is the sentence that ended it early, empty otherwise."""
+    return RunSummary(
+        run_id=run.run_id,
+        status=status,
+        message=completion_message(tally, status, why, dry_run=run.dry_run),
+        mode=run.mode,
+        dry_run=run.dry_run,
+        model=run.model,
+        started_at=run.started_at,
+        ended_at=rfc3339(ended_at),
+        **tally.counters,
+        elapsed_seconds=round(elapsed_seconds, 3),
+        usage=usage,
+    )
+
+
+def ended_progress(summary: RunSummary) -> Progress:
+    """A run that has ended as progress: `status` is its end state."""
+    names = [name for name in Progress.__struct_fields__ if hasattr(summary, name)]
+    shared = {name: getattr(summary, name) for name in names}
+    closed = summary.total_files - summary.remaining_files
+    rate = closed / summary.elapsed_seconds if summary.elapsed_seconds else 0.0
+    return Progress(
+        **{**shared, "status": summary.status.value},
+        eta_seconds=None,
+        files_per_minute=round(rate * 60, 1),
+        waiting_seconds=0.0,
+    )

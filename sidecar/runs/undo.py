@@ -1,0 +1,28 @@
+"""Takes a run back. Keeps runs out meanwhile, and goes part by part, one transaction each."""
+
+from functools import partial
+
+from sidecar.contract import Undone
+from sidecar.library.store import Library
+from sidecar.library.undo import undo_files, undoable_ids
+from sidecar.library.writer import Transaction
+from sidecar.runs.runs import Runs
+
+PART_FILES = 100
+"""Some 10 ms, so that the shell's own writes find the lock free."""
+
+
+async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
+    """Takes back what a run wrote. Raises RpcError -32001, -32002, LibraryError."""
+    async with runs.nobody_tagging(run_id):
+        booked = await runs.archive.booked(run_id)
+        tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
+        ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
+        restored = 0
+        for start in range(0, len(ids), PART_FILES):
+            restored += await library.write(partial(_undo_part, booked.row, ids[start : start + PART_FILES]))
+    return Undone(run_id, restored, tagged - restored)
+
+
+def _undo_part(row: int, ids: list[int], transaction: Transaction) -> int:
+    return undo_files(transaction, row, ids)
