@@ -1,6 +1,6 @@
 """The library as the rest of the program sees it: open it when needed, read, write, know its state.
 
-Owns: the writer, the reading connections, what is known of tags. One for each process; every method is
+Owns: the writer and the reading connections. One for each process; every method is
 called from the trio thread. The file may be missing or foreign at the start and be right later, and it
 may be replaced while we run: each use looks whether it is still the file that was opened.
 """
@@ -102,14 +102,20 @@ class Library:
         if writer is not None:
             await writer.ended.wait()
 
-    async def _open(self, patience_seconds: float) -> Path:
-        """The path, once the file there is known to be a library."""
+    @property
+    def known_path(self) -> Path:
+        """Where the library is to be. Raises LibraryError MISSING when nobody has said so."""
         if self.path is None:
             raise LibraryError(
                 Fault.MISSING, "No database is configured. Start with --database PATH or set LIGEIA_DATABASE."
             )
+        return self.path
+
+    async def _open(self, patience_seconds: float) -> Path:
+        """The path, once the file there is known to be a library."""
+        path = self.known_path
         try:
-            stat = self.path.stat()
+            stat = path.stat()
         except OSError:
             self.close()
             raise LibraryError(Fault.MISSING) from None
@@ -120,13 +126,13 @@ class Library:
                     self.close()
                     await trio.to_thread.run_sync(
                         self._judge,
-                        self.path,
+                        path,
                         patience_seconds,
                         limiter=self._limiter,
                         abandon_on_cancel=True,
                     )
                     self._opened = identity
-        return self.path
+        return path
 
     def _judge(self, path: Path, patience_seconds: float) -> None:
         try:

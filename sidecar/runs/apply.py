@@ -7,20 +7,22 @@ from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
+import trio
 
-from sidecar.contract import Applied, ApplyParams, RunStatus, TagType, Usage, invalid_params
-from sidecar.library import queries, run_rows
+from sidecar.contract import Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
+from sidecar.library import queries
 from sidecar.library.changes import FileChange
+from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
-from sidecar.library.writer import Transaction
-from sidecar.runs.booking import book_run, new_run
+from sidecar.library.writer import PATIENCE_SECONDS, Transaction
+from sidecar.runs.booking import LAST_WRITE_PATIENCE_SECONDS, book_end, book_run, new_run
 from sidecar.runs.choice import refuse_ids
 from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
-from sidecar.runs.runs import Runs
+from sidecar.runs.runs import Change, Runs
 from sidecar.runs.stamps import stamp_at
 from sidecar.runs.summary import summary_of
 from sidecar.runs.writing import Decided, Terms, Written, prepared, sum_of, written
@@ -32,12 +34,19 @@ from sidecar.tagging.vocabulary import Vocabulary, normalise
 
 async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
     """Writes those that are accepted. Raises RpcError -32001, -32002, -32602, LibraryError."""
-    async with runs.nobody_tagging(params.run_id):
+    async with runs.nobody_tagging(params.run_id) as change:
         source = await runs.archive.booked(params.run_id)
         if not source.dry_run:
             raise invalid_params("`run_id`: this run was no dry run, so it has no proposals to apply.")
         ids = await _accepted(library, source, params)
-        return await _ApplyingRun(library, runs.knowledge, source, ids).work() if ids else Applied(None, 0, 0)
+        if not ids:
+            return Applied(None, 0, 0)
+        run = _ApplyingRun(library, runs.knowledge, source, ids)
+        try:
+            return await run.work(change)
+        finally:
+            if change.summary is not None:
+                runs.archive.remember(change.summary, [])
 
 
 async def _accepted(library: Library, source: BookedRun, params: ApplyParams) -> list[int]:
@@ -71,22 +80,48 @@ class _ApplyingRun:
             total_batches=len(self._batches),
             now=datetime.now(UTC),
         )
+        self._tally = Tally(total_files=len(ids), total_batches=len(self._batches))
 
-    async def work(self) -> Applied:
-        """All of it. Raises LibraryError; what was written before stays."""
-        run = self._run
-        row, tables = await self._library.write(self._book)
-        self._knowledge.adopt(tables)
-        tally = Tally(total_files=run.total_files, total_batches=run.total_batches)
+    async def work(self, change: Change) -> Applied:
+        """All of it, or as much as there is time for; then `change.summary` says how it ended.
+
+        Raises LibraryError; what was written before stays.
+        """
+        row, status, why = None, RunStatus.CANCELLED, ""
+        try:
+            with change.scope:
+                row, tables = await self._library.write(self._book)
+                self._knowledge.adopt(tables)
+                change.becomes(self._run.run_id)
+                await self._commit_all(row)
+                status = RunStatus.COMPLETED
+        except LibraryError as error:
+            status, why = RunStatus.FAILED, error.sentence
+            raise
+        finally:
+            if row is not None:
+                change.summary = self._summary(status, why)
+                await self._book_end(row, change.summary)
+        if row is None:
+            return Applied(None, 0, 0)
+        tally = self._tally
+        return Applied(self._run.run_id, tally.processed_files, tally.failed_files + tally.skipped_files)
+
+    async def _commit_all(self, row: int) -> None:
         for number, ids in enumerate(self._batches, 1):
             done = await self._library.write(partial(self._commit, row, number, ids))
             self._remember(done)
-            tally = tally.with_batch(done.outcome)
-        summary = summary_of(
-            run, tally, RunStatus.COMPLETED, "", datetime.now(UTC), time.monotonic() - self._began_at, Usage()
-        )
-        await self._library.write(lambda t: run_rows.end_run(t.connection, row, summary, summary.usage))
-        return Applied(run.run_id, tally.processed_files, tally.failed_files + tally.skipped_files)
+            self._tally = self._tally.with_batch(done.outcome)
+
+    def _summary(self, status: RunStatus, why: str) -> RunSummary:
+        elapsed_seconds = time.monotonic() - self._began_at
+        return summary_of(self._run, self._tally, status, why, datetime.now(UTC), elapsed_seconds, Usage())
+
+    async def _book_end(self, row: int, summary: RunSummary) -> None:
+        is_cut_off = summary.status is RunStatus.CANCELLED
+        patience_seconds = LAST_WRITE_PATIENCE_SECONDS if is_cut_off else PATIENCE_SECONDS
+        with trio.CancelScope(shield=True):
+            await book_end(self._library, row, summary, summary.usage, patience_seconds)
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         tables = self._knowledge.newer(transaction)

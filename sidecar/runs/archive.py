@@ -102,8 +102,7 @@ def _told_apart(
     summaries = query(connection)
     if all(found.status is not RunStatus.RUNNING for found in summaries):
         return summaries
-    assert library.path is not None
-    lock = RunLock(library.path)
+    lock = RunLock(library.known_path)
     try:
         if not lock.take():
             return summaries

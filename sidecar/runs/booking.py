@@ -17,7 +17,6 @@ from sidecar.runs.budget import Allowance
 from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.plan import Plan
 from sidecar.runs.prompt import prompt_for
-from sidecar.runs.run import Run
 from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import rfc3339
 from sidecar.settings import Settings
@@ -110,12 +109,21 @@ def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | No
     return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
 
 
-async def book_end(library: Library, run: Run, summary: RunSummary) -> bool:
-    """Writes how a run has ended; False where another program is in the way."""
+async def book_end(
+    library: Library,
+    row: int,
+    summary: RunSummary,
+    rest: Usage,
+    patience_seconds: float = LAST_WRITE_PATIENCE_SECONDS,
+) -> bool:
+    """Writes how the run in that row has ended; False where another program is in the way.
+
+    `rest` is what was spent beside the batches whose rows are there.
+    """
     try:
         await library.write(
-            lambda transaction: run_rows.end_run(transaction.connection, run.plan.row, summary, run.unsaved_usage),
-            LAST_WRITE_PATIENCE_SECONDS,
+            lambda transaction: run_rows.end_run(transaction.connection, row, summary, rest),
+            patience_seconds,
         )
     except LibraryError as error:
         log.warning("the end of the run could not be saved: %s", error.fault)

@@ -17,8 +17,7 @@ PROBES = 3
 
 async def take_run_lock(library: Library) -> RunLock:
     """The lock, held. Raises RpcError -32001 with the holder's run, LibraryError."""
-    assert library.path is not None
-    lock = RunLock(library.path)
+    lock = RunLock(library.known_path)
     for _ in range(PROBES):
         if lock.take():
             return lock

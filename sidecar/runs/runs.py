@@ -31,7 +31,7 @@ from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
-from sidecar.runs.archive import Archive, no_such_run
+from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
 from sidecar.runs.choice import chosen
 from sidecar.runs.knowledge import Knowledge
@@ -46,26 +46,45 @@ log = logging.getLogger(__name__)
 LAST_WRITE_PAUSE_SECONDS = 1.0
 """Until the end of a run is written once more, as long as the process lives."""
 CANCEL_PATIENCE_SECONDS = 1.0
-"""So long a cancel waits for a run that is starting. What takes longer waits for another program's lock."""
+"""How long a cancel lets a start finish before cutting it off: then it waits for another program's lock."""
 EXIT_PATIENCE_SECONDS = 0.3
 
 T = TypeVar("T")
 
 
-class ActiveRun:
-    """A run and where it stands between the lock's taking and its last notification."""
+class UnderWay:
+    """What holds the run lock. Cancel `scope` to stop it; once `stopped`, a run has a `summary`."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run_id: str, lock: RunLock) -> None:
+        self.run_id = run_id
+        self.lock = lock
         self.scope = trio.CancelScope()
-        self.released = trio.Event()
         self.stopped = trio.Event()
-        self.announced = trio.Event()
         self.summary: RunSummary | None = None
+
+
+class ActiveRun(UnderWay):
+    """A run that Gemini is asked for, from the lock's taking to its last notification."""
+
+    def __init__(self, run: Run, lock: RunLock) -> None:
+        super().__init__(run.plan.run_id, lock)
+        self.run = run
+        self.released = trio.Event()
+        self.announced = trio.Event()
 
     def release(self) -> None:
         """Lets the run begin: its answer is on its way to the shell."""
         self.released.set()
+
+
+class Change(UnderWay):
+    """What the run `run_id` wrote is taken back; or, once that run `is_run`, what another proposed is written."""
+
+    is_run = False
+
+    def becomes(self, run_id: str) -> None:
+        """It is booked as a run of its own from here on."""
+        self.run_id, self.is_run = run_id, True
 
 
 class Runs:
@@ -82,14 +101,14 @@ class Runs:
         self._starting = trio.Lock()
         self._start = trio.CancelScope()
         self._is_over = False
-        self._lock: RunLock | None = None
-        self._active: ActiveRun | None = None
-        self._in_change: str | None = None
+        self._under_way: ActiveRun | Change | None = None
 
     @property
     def active_run_id(self) -> str | None:
         """The run of this process that has not ended."""
-        return self._active.run.plan.run_id if self._active else None
+        under_way = self._under_way
+        is_run = isinstance(under_way, ActiveRun) or (under_way is not None and under_way.is_run)
+        return under_way.run_id if under_way is not None and is_run else None
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
@@ -114,11 +133,11 @@ class Runs:
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32002."""
-        active = await self._settled(CANCEL_PATIENCE_SECONDS)
-        if active is not None and run_id in (None, active.run.plan.run_id):
+        active, active_run_id = await self._settled(CANCEL_PATIENCE_SECONDS), self.active_run_id
+        if active is not None and active_run_id is not None and run_id in (None, active_run_id):
             active.scope.cancel()
             await active.stopped.wait()
-            if active.released.is_set():
+            if isinstance(active, ActiveRun) and active.released.is_set():
                 await active.announced.wait()
             summary = active.summary
         elif run_id is None:
@@ -126,7 +145,7 @@ class Runs:
         else:
             summary = await self.archive.summary(run_id)
         if summary is None:
-            raise no_such_run(run_id)
+            raise RpcError(Code.NO_SUCH_RUN, "Nothing is being tagged.")
         names = [name for name in Cancelled.__struct_fields__ if name != "cancelled"]
         stopped = active is not None and active.summary is summary
         return Cancelled(
@@ -136,37 +155,40 @@ class Runs:
 
     async def details(self, run_id: str | None) -> RunDetails:
         """The latest progress of a run with its failures. Raises RpcError -32002, LibraryError."""
-        active = self._active
-        if active is not None and run_id in (None, active.run.plan.run_id):
+        active = self._under_way
+        if isinstance(active, ActiveRun) and run_id in (None, active.run_id):
             run = active.run
             return await self.archive.details(run.latest, run.unsaved_failures, dry_run=run.plan.run.dry_run)
         summary = await self.archive.summary(run_id)
         return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
     async def stop(self) -> None:
-        """No run starts any more; cancels the active one, if any, and waits for its last notification."""
+        """No run starts any more; cancels what is under way, if any, and waits for its last notification."""
         self._is_over = True
-        active = await self._settled(EXIT_PATIENCE_SECONDS)
-        if active is not None:
-            active.scope.cancel()
-            await active.announced.wait()
+        under_way = await self._settled(EXIT_PATIENCE_SECONDS)
+        if under_way is not None:
+            under_way.scope.cancel()
+            await under_way.stopped.wait()
+            if isinstance(under_way, ActiveRun):
+                await under_way.announced.wait()
 
     @asynccontextmanager
-    async def nobody_tagging(self, run_id: str) -> AsyncIterator[None]:
+    async def nobody_tagging(self, run_id: str) -> AsyncIterator[Change]:
         """Keeps runs of all processes out while the block changes what that run wrote or writes what it proposed.
 
-        Raises RpcError -32001.
+        The block's work is to be done within the change's `scope`. Raises RpcError -32001, LibraryError.
         """
-        await self._alone(partial(self._keep_out, run_id))
-        try:
-            yield
-        finally:
-            self._in_change = None
-            self._release_lock()
 
-    async def _keep_out(self, run_id: str) -> None:
-        self._lock = await take_run_lock(self._library)
-        self._in_change = run_id
+        async def begin() -> Change:
+            change = Change(run_id, await take_run_lock(self._library))
+            self._under_way = change
+            return change
+
+        change = await self._alone(begin)
+        try:
+            yield change
+        finally:
+            self._over(change)
 
     async def know(self) -> None:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
@@ -178,16 +200,16 @@ class Runs:
             self._refuse_second()
             with trio.CancelScope() as self._start:
                 return await start()
-            raise _cancelled_before()
+            raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
-    async def _settled(self, patience_seconds: float) -> ActiveRun | None:
-        """The active run, when none is starting that was asked for before. What takes longer is cut off."""
+    async def _settled(self, patience_seconds: float) -> ActiveRun | Change | None:
+        """What is under way, when nothing is starting that was asked for before. What takes longer is cut off."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_off_starts, patience_seconds)
             async with self._starting:
-                active = self._active
+                under_way = self._under_way
             nursery.cancel_scope.cancel()
-        return active
+        return under_way
 
     async def _cut_off_starts(self, patience_seconds: float) -> None:
         while True:
@@ -203,17 +225,17 @@ class Runs:
             raise RpcError(
                 Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
             )
-        self._lock = await take_run_lock(self._library)
+        lock = await take_run_lock(self._library)
         try:
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
             run = Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
-            self._active = active = ActiveRun(run)
         except BaseException:
-            self._release_lock()
+            lock.release()
             raise
+        self._under_way = active = ActiveRun(run, lock)
         self._nursery.start_soon(self._live, active)
         started = Started(
-            active.run.plan.run_id,
+            active.run_id,
             "started",
             "Auto-tagging started",
             selection.total_files,
@@ -233,30 +255,24 @@ class Runs:
             run.fail("The sidecar met an error of its own; its log says where.")
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
-            is_booked = await book_end(self._library, run, active.summary)
-        self._release_lock()
-        self._active = None
+            is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
         self.archive.remember(active.summary, run.unsaved_failures)
-        active.stopped.set()
+        self._over(active)
         await active.released.wait()
         self._emit(completion(active.summary))
         active.announced.set()
         while not is_booked:
             await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
-            is_booked = await book_end(self._library, run, active.summary)
+            is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
 
     def _refuse_second(self) -> None:
+        if self._under_way is not None:
+            raise run_active(self._under_way.run_id)
         if self._is_over:
-            raise _cancelled_before()
-        under_way = self.active_run_id or self._in_change
-        if under_way is not None:
-            raise run_active(under_way)
+            raise RpcError(Code.NO_SUCH_RUN, "The sidecar is about to end: no run starts any more.")
 
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-
-def _cancelled_before() -> RpcError:
-    return RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
+    def _over(self, under_way: UnderWay) -> None:
+        """The next run may start."""
+        under_way.lock.release()
+        self._under_way = None
+        under_way.stopped.set()

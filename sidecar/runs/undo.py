@@ -13,15 +13,21 @@ PART_FILES = 100
 
 
 async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
-    """Takes back what a run wrote. Raises RpcError -32001, -32002, LibraryError."""
-    async with runs.nobody_tagging(run_id):
+    """Takes back what a run wrote; cut off, it tells what it did until then, and may be called again to go on.
+
+    Raises RpcError -32001, -32002, LibraryError.
+    """
+    async with runs.nobody_tagging(run_id) as change:
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
-        restored = 0
-        for start in range(0, len(ids), PART_FILES):
-            restored += await library.write(partial(_undo_part, booked.row, ids[start : start + PART_FILES]))
-    return Undone(run_id, restored, tagged - restored)
+        restored = left = 0
+        with change.scope:
+            for start in range(0, len(ids), PART_FILES):
+                left = len(ids) - start
+                restored += await library.write(partial(_undo_part, booked.row, ids[start : start + PART_FILES]))
+                left = max(0, left - PART_FILES)
+    return Undone(run_id, restored, tagged - restored - left)
 
 
 def _undo_part(row: int, ids: list[int], transaction: Transaction) -> int:
