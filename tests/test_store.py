@@ -13,7 +13,7 @@ import trio.testing
 
 from sidecar.demo.library import create_library
 from sidecar.library.connections import Shape
-from sidecar.library.faults import SENTENCES, Fault
+from sidecar.library.faults import SENTENCES, Fault, LibraryError
 from sidecar.library.store import Library, open_library
 from tests.harness import eventually
 
@@ -114,6 +114,32 @@ async def test_a_read_that_was_abandoned_leaves_nothing_open_after_the_library(p
         nursery.cancel_scope.cancel()
     held.go.set()
     await eventually(lambda: not is_open(inode))
+
+
+async def test_who_waited_for_an_opening_that_failed_does_not_wait_once_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[None] = []
+
+    def refuse(_self: Library, _path: Path, _patience_seconds: float) -> None:
+        judged.append(None)
+        raise LibraryError(Fault.LOCKED)
+
+    monkeypatch.setattr(Library, "_judge", refuse)
+    faults: list[Fault] = []
+
+    async def read(library: Library) -> None:
+        with pytest.raises(LibraryError) as caught:
+            await library.read(count)
+        faults.append(caught.value.fault)
+
+    async with open_library(path) as library:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(read, library)
+        assert (faults, len(judged)) == ([Fault.LOCKED] * 5, 1)
+        await read(library)
+        assert len(judged) == 2, "a later call looks anew"
 
 
 async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_library(path: Path) -> None:

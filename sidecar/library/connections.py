@@ -129,4 +129,6 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    return frozenset(name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,)))
+    """Their names in small letters: SQLite's names have no case."""
+    rows = connection.execute("SELECT lower(name) FROM pragma_table_info(?)", (table,))
+    return frozenset(name for (name,) in rows)

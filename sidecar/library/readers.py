@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sidecar.library.connections import Shape, open_library_file, still_holds
 
-READ_PATIENCE_SECONDS = 5.0
-"""Readers of a WAL database wait for nobody, but for recovery and exclusive locks of a moment."""
+READ_PATIENCE_SECONDS = 30.0
+"""The shell's own busy timeout. Readers of a WAL database wait for exclusive locks and recovery only."""
 
 
 class Readers:

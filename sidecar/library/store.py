@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import trio
+from msgspec import Struct
 
 from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, check_writable, open_library_file
@@ -29,6 +30,14 @@ T = TypeVar("T")
 _Identity = tuple[int, int]
 
 
+class _Refused(Struct, frozen=True):
+    """The last opening that failed: when, and how long it had waited for another program at most."""
+
+    at: float
+    patience_seconds: float
+    error: LibraryError
+
+
 class Library:
     """The database at one path. Made by `open_library`."""
 
@@ -40,6 +49,7 @@ class Library:
         self._readers: Readers | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
         self._opening = trio.Lock()
+        self._refused: _Refused | None = None
         self._generations = itertools.count(1)
 
     async def read(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
@@ -121,18 +131,30 @@ class Library:
             raise LibraryError(Fault.MISSING) from None
         identity = (stat.st_dev, stat.st_ino)
         if self._opened != identity:
+            asked_at = trio.current_time()
             async with self._opening:
                 if self._opened != identity:
-                    self.close()
-                    await trio.to_thread.run_sync(
-                        self._judge,
-                        path,
-                        patience_seconds,
-                        limiter=self._limiter,
-                        abandon_on_cancel=True,
-                    )
+                    self._refuse_like_those_before(asked_at, patience_seconds)
+                    await self._open_anew(path, patience_seconds)
                     self._opened = identity
         return path
+
+    async def _open_anew(self, path: Path, patience_seconds: float) -> None:
+        # The old file's writer first: closing, it may remove the log, by a name that is the new file's too.
+        await self.closed()
+        try:
+            await trio.to_thread.run_sync(
+                self._judge, path, patience_seconds, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except LibraryError as error:
+            self._refused = _Refused(trio.current_time(), patience_seconds, error)
+            raise
+
+    def _refuse_like_those_before(self, asked_at: float, patience_seconds: float) -> None:
+        """Who has waited for another call's opening, as long as it would have itself, does not wait once more."""
+        refused = self._refused
+        if refused is not None and refused.at >= asked_at and refused.patience_seconds >= patience_seconds:
+            raise LibraryError(refused.error.fault, refused.error.sentence)
 
     def _judge(self, path: Path, patience_seconds: float) -> None:
         try:

@@ -29,6 +29,7 @@ from msgspec import Struct
 
 from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
 from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.log import Log
 from sidecar.library.procedures import create_procedures
 
 PATIENCE_SECONDS = 30.0
@@ -38,12 +39,9 @@ _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0
 _LONGEST_REST_SECONDS = 1.0
 _REST_IN_HAND_SECONDS = 0.005
 """So much of a rest that was longer than it had to be (a checkpoint, a late wake-up) shortens the next ones."""
-_ROWS_A_CHECKPOINT = 2000
-"""About the 1,000 pages after which SQLite would checkpoint by itself, within COMMIT."""
-_LONG_LOG_PAGES = 1500
-"""6 MB, less than libraries take. SQLite begins the log anew only at an instant when nobody reads from it."""
-_READERS_MS = 50
-"""How long such an instant is waited for, with the lock held: our own reads take a few milliseconds."""
+_IDLE_SECONDS = 2.0
+"""After so long without a job the log is emptied; where somebody reads from it, tried again later and later."""
+_LONGEST_IDLE_SECONDS = 60.0
 
 T = TypeVar("T")
 
@@ -118,10 +116,9 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
         self._opened: tuple[sqlite3.Connection, Shape] | None = None
+        self._log: Log | None = None
         self._data_version: int | None = None
         self.generation = 0
-        self._checkpointed_rows = 0
-        self._log_is_long = False
         self._never = threading.Event()  # for what no cancel ends
         self.ended = trio.Event()
 
@@ -146,10 +143,21 @@ class Writer:
 
     def _serve(self) -> None:
         try:
-            while (job := self._jobs.get()) is not None:
+            while (job := self._next()) is not None:
                 self._deal_with(job)
         finally:
             self._close()
+
+    def _next(self) -> _Job | None:
+        """The next job; None at the end. Empties the log meanwhile."""
+        idle_seconds = _IDLE_SECONDS
+        while self._log is not None and self._log.is_filled:
+            try:
+                return self._jobs.get(timeout=idle_seconds)
+            except queue.Empty:
+                self._log.empty()
+                idle_seconds = min(2 * idle_seconds, _LONGEST_IDLE_SECONDS)
+        return self._jobs.get()
 
     def _deal_with(self, job: _Job) -> None:
         self._wait(job.cancelled, max(0.0, self._free_at - self._monotonic()))
@@ -163,7 +171,8 @@ class Writer:
             return
         if job.claim():
             job.post(self._transact(transaction, job))
-            self._checkpoint()
+            if self._log is not None:  # the second attempt may have found the library gone
+                self._log.checkpoint()
         else:
             _roll_back(transaction.connection)
 
@@ -178,13 +187,13 @@ class Writer:
                 raise
             self._opened = connection, shape
             self._data_version = None
-            self._checkpointed_rows = 0
+            self._log = Log(connection)
         return self._opened
 
     def _close(self) -> None:
         if self._opened is not None:
             self._opened[0].close()
-            self._opened = None
+            self._opened = self._log = None
 
     def _begin(self, job: _Job, *, careful: bool) -> Transaction | None:
         """Takes the lock for the job; None if that was cancelled.
@@ -250,29 +259,6 @@ class Writer:
         except (sqlite3.Error, LibraryError, OSError) as error:
             return outcome.Error(error)
         return self._attempt(transaction, job) if transaction is not None else job.given_up()
-
-    def _checkpoint(self) -> None:
-        """Moves the log into the database after the transaction: the task has its result, others may write.
-
-        A log that readers have made long is tried again after each transaction, until it begins anew. That
-        takes the lock once more, for _READERS_MS at most where others read, and counts as rest all the same.
-        """
-        if self._opened is None:  # the second attempt found the library gone
-            return
-        connection, _ = self._opened
-        due = connection.total_changes - self._checkpointed_rows >= _ROWS_A_CHECKPOINT
-        if not due and not self._log_is_long:
-            return
-        self._checkpointed_rows = connection.total_changes
-        with contextlib.suppress(sqlite3.Error):  # the log only grows; the next COMMIT tells what is wrong
-            if self._log_is_long:
-                connection.execute(f"PRAGMA busy_timeout={_READERS_MS}")
-                in_use = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
-                self._log_is_long = bool(in_use)
-            else:
-                pages = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
-                self._log_is_long = pages > _LONG_LOG_PAGES
-        connection.execute("PRAGMA busy_timeout=0")
 
     def _sees_foreign_changes(self, connection: sqlite3.Connection) -> bool:
         """`data_version` of this connection moves when any other one commits: only other processes do."""

@@ -124,9 +124,10 @@ def commit(
     """Writes a batch of a run, for whose files `ready` was worked out before. Raises sqlite3.Error."""
     tables = knowledge.newer(transaction)
     vocabulary = knowledge.vocabulary if tables is None else tables.vocabulary
+    mappings = knowledge.mappings if tables is None else knowledge.mappings.corrected(tables.mappings)
     decisions = ready.decided
-    if vocabulary.fingerprint != decisions.vocabulary.fingerprint:
-        decisions = decided(batch, asked, knowledge.mappings, vocabulary, terms.stamp.mode)
+    if vocabulary.fingerprint != decisions.vocabulary.fingerprint or mappings.contradict(decisions.used):
+        decisions = decided(batch, asked, mappings, vocabulary, terms.stamp.mode)
     if transaction.generation != batch.generation:
         decisions = _unless_changed(transaction.connection, decisions)
     if decisions is not ready.decided:

@@ -61,6 +61,23 @@ class Mappings:
                 by_key[entry.key] = entry
         self._by_key = by_key  # in one step: other threads look things up meanwhile
 
+    def corrected(self, rows: Iterable[Mapping]) -> "Mappings":
+        """With what these rows say otherwise; itself where they do not. Changes nothing here."""
+        other: dict[Key, Mapping] = {}
+        for entry in rows:
+            known = self._by_key.get(entry.key)
+            if known is not None and entry.valid not in (known.valid, known.stale):
+                other.setdefault(entry.key, entry)
+        if not other:
+            return self
+        found = Mappings()
+        found._by_key, found._unmappable = self._by_key | other, self._unmappable
+        return found
+
+    def contradict(self, used: Iterable[Mapping]) -> bool:
+        """Whether one that was used says other than is known now."""
+        return any(self._by_key.get(entry.key, entry).valid != entry.valid for entry in used)
+
     def learn(self, kind: TagType, raw: str, valid: str) -> None:
         """What Gemini said; `valid` is an active tag or REMOVE."""
         old = self._by_key.get((kind, normalise(raw)))

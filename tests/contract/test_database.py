@@ -247,3 +247,13 @@ async def test_on_a_disk_that_is_full_from_the_start_no_request_is_sent(small_di
         ballast.unlink()
         assert (await subject.tag())["processed_files"] == 60
     assert library.tagged == 60
+
+
+async def test_columns_are_known_by_their_names_however_these_are_written(tmp_path: Path) -> None:
+    """SQLite's names have no case."""
+    library = harness.library(tmp_path, 10, with_dates=True)
+    for name in ("genre", "mood", "auto_tagged", "updated_at"):
+        library.execute(f"ALTER TABLE audio_files RENAME COLUMN {name} TO {name.title()}")
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        assert (await subject.tag())["processed_files"] == 10
+    assert library.snapshot()["audio_files"][1]["updated_at"] is not None

@@ -133,6 +133,36 @@ async def test_a_mapping_that_the_shell_sets_meanwhile_is_noticed_and_kept(tmp_p
     assert (_mapping(library)["valid_tag"], _mapping(library)["usage_count"]) == (keyword, 20)
 
 
+async def test_batches_that_are_being_asked_for_go_by_the_mapping_that_the_shell_sets_meanwhile(
+    tmp_path: Path,
+) -> None:
+    library = harness.library(tmp_path, 20)
+    genre, mood, wrong, right = (
+        harness.vocabulary("genre")[0], harness.vocabulary("mood")[0], *harness.vocabulary("keyword")[:2],
+    )  # fmt: skip
+    item = {"genre": genre, "moods": [mood], "occasions": [], "keywords": ["no such thing"]}
+    gate = trio.Event()
+
+    def script(received: Received) -> Reply:
+        if received.kind == "tagging":
+            reply = standin.ok([{"id": f["id"], **item} for f in received.files])
+            return Reply(body=reply.body, gate=gate if gemini.arrived > 2 else None)
+        return standin.ok([{"type": "keyword", "invalid": "no such thing", "valid": wrong}])
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag(file_ids=[12, 13])
+        started = await subject.result("auto_tag_files", file_ids=[14, 15, 16, 17], batch_size=1, max_parallel=4)
+        run_id = started["run_id"]
+        await gemini.wait_for(6)
+        library.execute("UPDATE tag_mapping_cache SET valid_tag = ? WHERE invalid_tag = 'no such thing'", right)
+        gate.set()
+        await subject.complete(run_id)
+        report = await subject.result("report", run_id=run_id)
+    keywords = library.query("SELECT tag_value FROM rpg_tags WHERE audio_file_id > 13")
+    assert [row["tag_value"] for row in keywords] == [right] * 4
+    assert report["sources"]["mapped_by_cache"] == 4
+
+
 def _mapping(library: Library) -> harness.Row:
     [row] = library.query("SELECT * FROM tag_mapping_cache WHERE invalid_tag = 'no such thing'")
     return row

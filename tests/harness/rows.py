@@ -23,7 +23,10 @@ _SHELL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
 def snapshot(connection: sqlite3.Connection) -> Snapshot:
-    """All rows of all tables and the schema, within the caller's transaction. Sets the row factory."""
+    """All rows of all tables and the schema, within the caller's transaction. Sets the row factory.
+
+    Names of columns in small letters, as SQLite compares them.
+    """
     connection.row_factory = sqlite3.Row
     names = [row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     sources = {name: f'"{name}"' for name in sorted(names)} | {SCHEMA: SCHEMA}
@@ -35,7 +38,7 @@ def snapshot(connection: sqlite3.Connection) -> Snapshot:
 
 
 def _keyed(rows: sqlite3.Cursor) -> Rows:
-    found = map(dict, rows)
+    found = ({name.lower(): row[name] for name in row.keys()} for row in rows)  # noqa: SIM118 - a row iterates values
     return {row["id"] if "id" in row else tuple(row.values()): row for row in found}
 
 

@@ -7,8 +7,11 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from sidecar.demo.library import create_library
 from sidecar.library.writer import Transaction
+from tests.harness import eventually, never
 from tests.writer.scenes import Clock, writing
 
 FILES = 400
@@ -134,3 +137,25 @@ async def test_a_log_that_readers_made_long_is_begun_anew_when_they_have_gone(tm
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT title FROM audio_files WHERE id = 1").fetchone() == ("small 399",)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_in_a_quiet_moment_the_log_is_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.library.writer._IDLE_SECONDS", 0.01)
+    path = tmp_path / "library.db"
+    create_library(path, files=3)
+    log = Path(f"{path}-wal")
+    async with writing(path) as writer:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            await writer.write(partial(_edit, files=1, text="first"))
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM audio_files").fetchone()
+            await writer.write(partial(_edit, files=1, text="second"))
+            await never(lambda: log.stat().st_size == 0, 0.2)
+            reader.execute("COMMIT")
+            await eventually(lambda: log.stat().st_size == 0)
+        copied = tmp_path / "copy.db"
+        copied.write_bytes(path.read_bytes())
+        await writer.write(partial(_edit, files=1, text="third"))
+        await eventually(lambda: log.stat().st_size == 0)
+    with closing(sqlite3.connect(copied)) as connection:
+        assert connection.execute("SELECT title FROM audio_files WHERE id = 1").fetchone() == ("second",)
