@@ -74,7 +74,7 @@ def _shared() -> argparse.ArgumentParser:
     add = shared.add_argument
     add("--database", metavar="PATH", help="the Ligeia library (LIGEIA_DATABASE)")
     add("--env-file", metavar="PATH", help="else .env here or beside the database")
-    add("--log-level", choices=LEVELS, help="what is logged on stderr (info)")
+    add("--log-level", type=str.lower, choices=LEVELS, help="what is logged on stderr (info)")
     return shared
 
 

@@ -101,7 +101,6 @@ def test_a_non_ascii_id_is_echoed_escaped() -> None:
         b'{"jsonrpc":"2.0","id":"\xff","method":"m"}',
         b'{"jsonrpc":"2.0","id":1,"method":"m","x":"\xed\xa0\x80"}',
         b'{"jsonrpc":"2.0","id":"\\ud800","method":"m"}',
-        b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"\\udc00"}}',
         b'{"jsonrpc":"2.0","id":NaN,"method":"m"}',
         b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b"[" * 100_000,
@@ -150,6 +149,14 @@ def test_the_refusal_of_an_id_says_how_long_one_may_be() -> None:
     refused = only(b'{"jsonrpc":"2.0","id":"' + b"9" * 1024 + b'","method":"m"}')
     assert isinstance(refused, Refusal)
     assert "1,024 bytes" in refused.message
+
+
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\\uDE00", b"\\udc00\\ud800"])
+def test_half_a_character_costs_nothing_but_itself(half: bytes) -> None:
+    line = b'{"jsonrpc":"2.0","id":7,"method":"configure","params":{"hints":"a%s\\\\ud83d\\ud83c\\udfb2"}}' % half
+    call = only(line)
+    assert isinstance(call, Call) and call.params is not None and call.id == b"7"
+    assert json.loads(call.params) == {"hints": "a" + "\ufffd" * (len(half) // 6) + "\\ud83d🎲"}
 
 
 # --- writing ------------------------------------------------------------------------------------

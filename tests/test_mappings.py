@@ -253,3 +253,12 @@ def test_while_the_rows_are_read_again_everything_known_is_found() -> None:
             yield entry
 
     mappings.replace(rows())
+
+
+def test_a_valid_tag_that_a_person_spelled_in_another_way_is_found() -> None:
+    mappings = Mappings([Mapping(TagType.GENRE, "droning", "Ambient / Drone", "genre")])
+    raw = RawTags("droning", ("eerie",), ("dungeon-crawl",), ())
+    resolved = mappings.resolve(raw, VOCABULARY)
+    assert resolved.suggestion.genre == "ambient:drone" and resolved.used[0].saved
+    assert not mappings.contradict(resolved.used)
+    assert mappings.unknown([raw], VOCABULARY) == {}

@@ -31,6 +31,19 @@ def test_a_folder_without_a_usual_genre_or_of_few_files_says_nothing() -> None:
     assert worrying_files(folder("ambient", "ambient", "metal")) == []
 
 
+@pytest.mark.parametrize("kind", [TagType.MOOD, TagType.OCCASION, TagType.KEYWORD])
+def test_no_tag_of_a_type_that_most_of_the_folder_has(kind: TagType) -> None:
+    usual, other = (kind, "usual"), (kind, "other")
+    files = folder("ambient", "ambient", "ambient", "ambient", "ambient")
+    looks = [Look(file.file_id, file.file_path, [file.tags[0], usual, other], 0) for file in files[:4]]
+    [found] = worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], (kind, "strange")], 0)])
+    assert (found.file_id, found.worries) == (5, [Worry.UNLIKE_FOLDER])
+    assert found.messages == [f"It has no {kind} that is usual in its folder (other, usual)."]
+    assert (
+        worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], other, (kind, "more")], 0)]) == []
+    )
+
+
 def test_only_mapped_tags() -> None:
     files = [*folder("ambient", "ambient", "ambient"), look(9, "/lib/Dungeon/9.mp3", "ambient", 6, 6)]
     [found] = worrying_files(files)

@@ -1,6 +1,7 @@
 """What is sent unasked: the three notifications, named as the shell's Tauri events."""
 
 import operator
+from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -101,5 +102,7 @@ def event_name(event: Event) -> str:
             return COMPLETE
         case BatchReport():
             return BATCH
-        case _:
+        case Progress():
             return PROGRESS
+        case _:
+            assert_never(event)

@@ -85,11 +85,17 @@ def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "arr
     if not exclusions:
         return wanted
     root = library_root(connection)
-    rows = connection.execute(
-        f"SELECT id, CAST(file_path AS TEXT) FROM audio_files WHERE id IN ({IDS})", (as_json(wanted),)
-    )
-    excluded = {file_id for file_id, path in rows if exclusions.cover(file_id, path or "", root)}
+    found = paths(connection, wanted)
+    excluded = {file_id for file_id, path in found.items() if exclusions.cover(file_id, path, root)}
     return array("q", (file_id for file_id in wanted if file_id not in excluded))
+
+
+def paths(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, str]:
+    """Where the files lie that are there, by id."""
+    rows = connection.execute(
+        f"SELECT id, CAST(file_path AS TEXT) FROM audio_files WHERE id IN ({IDS})", (as_json(ids),)
+    )
+    return {file_id: path or "" for file_id, path in rows}
 
 
 def library_root(connection: sqlite3.Connection) -> str:

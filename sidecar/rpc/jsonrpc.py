@@ -5,6 +5,7 @@ exception; an id is echoed byte for byte; whatever is built here is one line of 
 """
 
 import codecs
+import re
 from functools import cache
 from typing import Any, Final
 
@@ -51,6 +52,12 @@ class Message(Struct, frozen=True):
 TOO_LONG: Final = Refusal(NULL_ID, Code.PARSE_ERROR, "The line is longer than 16 MiB.")
 """What a line too long to be read is answered with (contract 1)."""
 
+_REPLACEMENT: Final = b"\\ufffd"
+_HALVES: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+"""Escapes one after the other; the group is half of a pair that stands alone."""
+
 _BROKEN: Final = Refusal(NULL_ID, Code.PARSE_ERROR, "The line is not valid JSON in UTF-8.")
 
 
@@ -80,8 +87,19 @@ _encoder = msgspec.json.Encoder()
 def read(line: bytes) -> Message:
     """Everything that one line asks for; never raises.
 
-    A single request or anything wrong with the line as a whole is a message of one item, not a batch.
+    A single request or anything wrong with the line as a whole is a message of one item, not a batch. Half of a
+    surrogate pair is U+FFFD: JavaScript's `JSON.stringify` sends one for text that was cut within an emoji.
     """
+    message = _read(line)
+    if message.items == [_BROKEN] and (whole := _HALVES.sub(_replacement, line)) != line:
+        repaired = _read(whole)
+        # An id that holds half a character cannot be echoed as it came.
+        if not any(item.id is not None and _REPLACEMENT in item.id for item in repaired.items):
+            return repaired
+    return message
+
+
+def _read(line: bytes) -> Message:
     try:
         if not line.isascii():
             line.decode("utf-8")  # msgspec does not validate UTF-8 inside a Raw
@@ -95,6 +113,10 @@ def read(line: bytes) -> Message:
                 return _single(_invalid("A request is an object, or an array of objects."))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _single(_BROKEN)
+
+
+def _replacement(escape: re.Match[bytes]) -> bytes:
+    return _REPLACEMENT if escape[1] else escape[0]
 
 
 def _single(item: Item) -> Message:

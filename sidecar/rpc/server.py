@@ -14,11 +14,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import assert_never
 
 import trio
 from msgspec import Struct
 
-from sidecar.contract import BatchReport, Code, Completion, Event, RpcError, event_name
+from sidecar.contract import BatchReport, Code, Completion, Event, Progress, RpcError, event_name
 from sidecar.library.store import open_library
 from sidecar.redaction import Redactor
 from sidecar.rpc import jsonrpc, parent, reading, stdio, unpacked
@@ -116,8 +117,10 @@ class Server:
                 self._outbox.complete(line)
             case BatchReport():
                 self._outbox.batch(line)
-            case _:
+            case Progress():
                 self._outbox.progress(event.run_id, line)
+            case _:
+                assert_never(event)
 
     async def read(self, fd: int) -> None:
         """Serves line by line; sets `stop` at the end of the input."""

@@ -31,41 +31,42 @@ class Asked(Struct, frozen=True):
     unresolved: Stop | None = None
 
 
+class Found(Struct, frozen=True):
+    """A batch's files as they were read, and those that are not to be asked for, with the paths they have."""
+
+    files: Sequence[Snapshot]
+    not_tagged: dict[int, NotTagged] = {}
+    other_paths: dict[int, str] = {}
+
+
 class Batch:
-    """Batch `number` (from 1) of a run: its `files`, and those that were `not_tagged` before they were asked for.
+    """Batch `number` (from 1) of a run.
 
     `generation` is the library's when the files were read: as long as it stands, nobody has changed them.
     """
 
-    def __init__(
-        self,
-        number: int,
-        files: Sequence[Snapshot],
-        not_tagged: dict[int, NotTagged],
-        generation: int,
-        run_meter: Meter | None = None,
-    ) -> None:
+    def __init__(self, number: int, found: Found, generation: int, run_meter: Meter | None = None) -> None:
         self.number = number
-        self.files = files
+        self.files = found.files
         self.generation = generation
         self.meter = Meter(run_meter)
         self.began_at = trio.current_time()
-        self._not_tagged = not_tagged
+        self._found = found
 
     @property
     def total_files(self) -> int:
         """Files with and without an outcome."""
-        return len(self.files) + len(self._not_tagged)
+        return len(self.files) + len(self._found.not_tagged)
 
     @property
     def paths(self) -> dict[int, str]:
-        """Where the files lie, by id."""
-        return {snapshot.file.id: snapshot.file.file_path for snapshot in self.files}
+        """Where the files lie, by id; of those that were gone before nobody knows it."""
+        return self._found.other_paths | {entry.file.id: entry.file.file_path for entry in self.files}
 
     async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge) -> Asked | End:
         """Tags from Gemini for every file, or why not. Returns End when the run has to end."""
         tags: dict[int, RawTags] = {}
-        not_tagged = dict(self._not_tagged)
+        not_tagged = dict(self._found.not_tagged)
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
@@ -85,7 +86,9 @@ class Batch:
 
     def without_answer(self, outcome: NotTagged) -> Asked:
         """The same outcome for every file, for a batch that met an error of our own."""
-        return Asked({}, dict.fromkeys((snapshot.file.id for snapshot in self.files), outcome) | self._not_tagged)
+        return Asked(
+            {}, dict.fromkeys((snapshot.file.id for snapshot in self.files), outcome) | self._found.not_tagged
+        )
 
 
 class Part(Struct, frozen=True):

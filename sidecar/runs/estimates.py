@@ -33,6 +33,8 @@ from sidecar.tagging import prompts
 from sidecar.tagging.prompts import estimated_tokens
 
 MILLION = 1_000_000
+_DECIMALS = 9
+"""Of an amount of money: floats show more, of which nothing is meant."""
 
 
 async def estimate(library: Library, settings: Settings, params: EstimateParams) -> Estimate:
@@ -49,11 +51,12 @@ async def estimate_cost(library: Library, settings: Settings, params: EstimateCo
     prices = params.prices
     cached = found.prompt_tokens * spent.cached_tokens // spent.prompt_tokens if spent.prompt_tokens else 0
     cached_price = prices.input if prices.cached is None else prices.cached
-    costs = (
-        (found.prompt_tokens - cached) * prices.input / MILLION,
-        cached * cached_price / MILLION,
-        found.output_tokens * prices.output / MILLION,
+    priced = (
+        (found.prompt_tokens - cached, prices.input),
+        (cached, cached_price),
+        (found.output_tokens, prices.output),
     )
+    costs = [round(tokens * price / MILLION, _DECIMALS) for tokens, price in priced]
     return CostEstimate(
         **msgspec.structs.asdict(found),
         cached_tokens=cached,
@@ -61,7 +64,7 @@ async def estimate_cost(library: Library, settings: Settings, params: EstimateCo
         input_cost=costs[0],
         cached_cost=costs[1],
         output_cost=costs[2],
-        total_cost=sum(costs),
+        total_cost=round(sum(costs), _DECIMALS),
     )
 
 

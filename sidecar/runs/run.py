@@ -38,7 +38,7 @@ from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
-from sidecar.runs.batch import Asked, Batch
+from sidecar.runs.batch import Asked, Batch, Found
 from sidecar.runs.budget import Allowance
 from sidecar.runs.budget_gate import BudgetGate
 from sidecar.runs.knowledge import Knowledge
@@ -47,7 +47,6 @@ from sidecar.runs.plan import Plan
 from sidecar.runs.progress import Tally, Waiting, progress
 from sidecar.runs.summary import summary_of
 from sidecar.runs.writing import Terms, commit, decided, lost, prepared
-from sidecar.tagging.records import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -151,11 +150,11 @@ class Run:
             # Before the read: what is true in that generation may be relied on until the next.
             generation = self._library.generation
             try:
-                files, not_tagged = await self._library.read(partial(_read, ids=ids))
+                found = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
                 self._finish_early(_failed(error.sentence))
                 return
-            batch = Batch(number, files, not_tagged, generation, self._meter)
+            batch = Batch(number, found, generation, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
 
     async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
@@ -256,15 +255,14 @@ class Run:
         self._waiting_until = max(self._waiting_until, now + self._pace.wait_seconds(now))
 
 
-def _read(
-    connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]
-) -> tuple[list[Snapshot], dict[int, NotTagged]]:
+def _read(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> Found:
     """The files as they are now, and why others of `ids` are not to be asked for."""
     allowed = queries.without_excluded(connection, ids).tolist()
     files = queries.snapshots(connection, shape, allowed)
     gone = {*allowed} - {snapshot.file.id for snapshot in files}
     excluded = {*ids} - {*allowed}
-    return files, dict.fromkeys(gone, GONE) | dict.fromkeys(excluded, EXCLUDED)
+    not_tagged = dict.fromkeys(gone, GONE) | dict.fromkeys(excluded, EXCLUDED)
+    return Found(files, not_tagged, queries.paths(connection, excluded) if excluded else {})
 
 
 def _failed(sentence: str) -> End:

@@ -7,6 +7,7 @@ Pure. Loaded once a process, shared by all batches; `gemini.mapping` adds what G
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Sources, TagType
@@ -76,7 +77,8 @@ class Mappings:
 
     def contradict(self, used: Iterable[Mapping]) -> bool:
         """Whether one that was used says other than is known now."""
-        return any(self._by_key.get(entry.key, entry).valid != entry.valid for entry in used)
+        known = ((entry, self._by_key.get(entry.key, entry)) for entry in used)
+        return any(normalise(now.valid) != normalise(entry.valid) for entry, now in known)
 
     def learn(self, kind: TagType, raw: str, valid: str) -> None:
         """What Gemini said; `valid` is an active tag or REMOVE."""
@@ -103,7 +105,9 @@ class Mappings:
         entry = self._by_key.get(key)
         if entry is None or entry.valid == REMOVE or vocabulary.has(entry.kind, entry.valid):
             return entry
-        return None
+        # A person may have spelled it in another way.
+        valid = vocabulary.find(entry.kind, entry.valid)
+        return None if valid is None else msgspec.structs.replace(entry, valid=valid)
 
     def unknown(self, tags: Iterable[RawTags], vocabulary: Vocabulary) -> dict[Key, str]:
         """The tags that neither vocabulary nor mappings resolve, with one spelling of each."""

@@ -49,27 +49,48 @@ def worrying_files(looks: Iterable[Look]) -> list[WorryingFile]:
 
 
 class _Groups:
-    """Files by folder or code, and the genre family that most of a group share."""
+    """Files by folder or code, and the tags of each type that most of a group share."""
 
     def __init__(self, pairs: Iterable[tuple[str, Look]]) -> None:
-        families: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._of_file: dict[int, str] = {}
+        counts: defaultdict[tuple[str, TagType], Counter[str]] = defaultdict(Counter)
+        files: Counter[tuple[str, TagType]] = Counter()
         for name, look in pairs:
             self._of_file[look.file_id] = name
-            if (family := _family(look)) is not None:
-                families[name][family] += 1
+            for kind in TagType:
+                values = _compared(look, kind)
+                counts[name, kind].update(values)
+                files[name, kind] += bool(values)
         self._usual = {
-            name: most
-            for name, counts in families.items()
-            for most, count in counts.most_common(1)
-            if counts.total() >= _SMALLEST_GROUP and count >= _MAJORITY * counts.total()
+            group: {value for value, count in found.items() if count >= _MAJORITY * files[group]}
+            for group, found in counts.items()
+            if files[group] >= _SMALLEST_GROUP
         }
 
-    def unlike(self, look: Look) -> tuple[str, str] | None:
-        """The file's group and its usual genre family, if the file's is another one."""
-        name = self._of_file.get(look.file_id, "")
-        usual, family = self._usual.get(name), _family(look)
-        return None if usual is None or family in (usual, None) else (name, usual)
+    def unlike(self, look: Look, group: str, in_group: str) -> str:
+        """How the file's tags are other than those of its group, in words; empty where they are not.
+
+        `group` and `in_group` are words with a place for the group's name.
+        """
+        name = self._of_file.get(look.file_id)
+        if name is None:
+            return ""
+        sentences = []
+        for kind in TagType:
+            own, usual = _compared(look, kind), self._usual.get((name, kind), set())
+            if own and usual and not own & usual:
+                words = ", ".join(sorted(usual))
+                if kind is TagType.GENRE:
+                    sentences.append(f"Its genre is {_genre(look)}; most of {group.format(name)} is {words}.")
+                else:
+                    sentences.append(f"It has no {kind} that is usual {in_group.format(name)} ({words}).")
+        return " ".join(sentences)
+
+
+def _compared(look: Look, kind: TagType) -> set[str]:
+    """Its tags of a type; of a genre the family."""
+    values = (value for its_kind, value in look.tags if its_kind is kind)
+    return {value.split(":")[0] for value in values} if kind is TagType.GENRE else {*values}
 
 
 def _worries(look: Look, few: float, folders: _Groups, categories: _Groups) -> Iterator[tuple[Worry, str]]:
@@ -78,22 +99,14 @@ def _worries(look: Look, few: float, folders: _Groups, categories: _Groups) -> I
     if len(look.tags) <= few:
         count = len(look.tags)
         yield Worry.FEW_TAGS, f"It has only {count} tag{'' if count == 1 else 's'}."
-    if (unlike := folders.unlike(look)) is not None:
-        yield Worry.UNLIKE_FOLDER, f"Its genre is {_genre(look)}; most of its folder is {unlike[1]}."
-    if (unlike := categories.unlike(look)) is not None:
-        yield (
-            Worry.UNLIKE_UCS_CATEGORY,
-            f"Its genre is {_genre(look)}; most files of the UCS category {unlike[0]} are {unlike[1]}.",
-        )
+    if unlike := folders.unlike(look, "its folder", "in its folder"):
+        yield Worry.UNLIKE_FOLDER, unlike
+    if unlike := categories.unlike(look, "the UCS category {}", "in the UCS category {}"):
+        yield Worry.UNLIKE_UCS_CATEGORY, unlike
 
 
 def _genre(look: Look) -> str | None:
     return next((value for kind, value in look.tags if kind is TagType.GENRE), None)
-
-
-def _family(look: Look) -> str | None:
-    genre = _genre(look)
-    return genre.split(":")[0] if genre else None
 
 
 def _folder(path: str) -> str:

@@ -177,6 +177,7 @@ async def test_a_glob_added_in_the_middle_of_a_run_keeps_files_out_of_the_batche
         assert {failure["file_id"] for failure in failures} == late
         assert {failure["reason"] for failure in failures} == {"changed"}
         assert "excluded" in failures[0]["message"]
+        assert all("/Creatures/" in failure["file_path"] for failure in failures)
     for file_id in late:
         assert library.file(file_id) == library.baseline["audio_files"][file_id]
 

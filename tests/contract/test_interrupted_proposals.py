@@ -1,14 +1,17 @@
 """CONTRACT sections 2, 5 and 8: dry runs cut off, and applications that are refused, held up or cut off."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import pytest
 import trio
 
 from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
 from tests.contract.scenes import propose, stopped_after
-from tests.harness import NO_KEY
+from tests.harness import NO_KEY, Client, Library
 
 
 async def test_the_proposals_of_a_cancelled_dry_run_may_be_applied(tmp_path: Path) -> None:
@@ -88,7 +91,6 @@ async def test_the_end_of_the_input_in_the_middle_ends_the_process_in_time(tmp_p
         await harness.eventually(lambda: library.tagged > 0)
         await subject.close_stdin()
         assert await subject.exit_code(seconds=2) == 0
-        subject.heard_all = False  # whether there was time for an answer is left open
     written = library.tagged
     assert written > 0 and written % 2 == 0
     async with harness.start(library, env=NO_KEY) as subject:
@@ -117,3 +119,48 @@ async def test_killed_in_the_middle_whole_batches_are_written_and_the_rest_can_b
     after = library.shell_rows()
     for table in ("audio_files", "rpg_tags"):
         assert after[table] == before[table]
+
+
+@asynccontextmanager
+async def held_up(library: Library, subject: Client, run_id: str) -> AsyncIterator[tuple[str, int]]:
+    """An application that has written something and waits for another program: its run, and its call's id."""
+    asked = await subject.send("apply_proposals", run_id=run_id)
+    await harness.eventually(lambda: library.tagged > 0)
+    with closing(library.connect()) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield (await subject.result("list_runs"))[0]["run_id"], asked
+
+
+async def test_an_application_is_the_active_run_and_can_be_cancelled(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 600)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
+        async with held_up(library, subject, run_id) as (applying, asked):
+            assert (await subject.result("status"))["active_run_id"] == applying != run_id
+            for method in ("auto_tag_files", "undo_run"):
+                error = await subject.error(method, **({"run_id": run_id} if method == "undo_run" else {}))
+                assert (error["code"], error["data"]) == (-32001, {"run_id": applying})
+            cancelled = await subject.result("cancel", run_id=applying)
+            assert (cancelled["cancelled"], cancelled["status"]) == (True, "cancelled")
+        answer = (await subject.wait_for(lambda m: harness.is_answer(m, asked)))["result"]
+        assert answer["run_id"] == applying and answer["applied_files"] == cancelled["processed_files"]
+        assert 0 < cancelled["processed_files"] == library.tagged < 600
+        assert (await subject.result("status"))["active_run_id"] is None
+        rest = await subject.result("apply_proposals", run_id=run_id)
+        assert rest["applied_files"] == 600 - answer["applied_files"]
+
+
+@pytest.mark.parametrize("end", ["shutdown", "end of stdin"])
+async def test_at_the_end_an_application_is_cancelled_and_its_call_answered(tmp_path: Path, end: str) -> None:
+    library = harness.library(tmp_path, 600)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
+        await subject.send("apply_proposals", run_id=run_id)
+        await harness.eventually(lambda: library.tagged > 0)
+        if end == "shutdown":
+            await subject.send("shutdown")
+        await subject.close_stdin()  # from here on every call must have got its answer
+        assert await subject.exit_code(seconds=2) == 0
+    async with harness.start(library, env=NO_KEY) as subject:
+        applying = (await subject.result("list_runs"))[0]
+        assert (applying["status"], applying["processed_files"]) == ("cancelled", library.tagged)

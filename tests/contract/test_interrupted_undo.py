@@ -114,6 +114,23 @@ async def test_killed_again_and_again_every_file_is_wholly_one_or_the_other(tmp_
     assert files_and_tags(library) == before
 
 
+async def test_at_the_end_of_the_process_an_undo_is_answered_with_what_it_did(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 1200)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(batch_size=100, max_parallel=8))["run_id"]
+        asked = await subject.send("undo_run", run_id=run_id)
+        await harness.eventually(lambda: library.tagged < 1200)
+        await subject.close_stdin()
+        assert await subject.exit_code(seconds=2) == 0
+        [answer] = [message for message in subject.transcript if harness.is_answer(message, asked)]
+        assert answer["result"] == {
+            "run_id": run_id, "restored_files": 1200 - library.tagged, "skipped_files": 0,
+        }  # fmt: skip
+    async with harness.start(library, env=NO_KEY) as subject:
+        rest = 1200 - answer["result"]["restored_files"]
+        assert (await undo(subject, run_id))[0] == rest
+
+
 def _mixed(before: harness.Rows, tagged: harness.Rows, key: str, undone: set[int]) -> harness.Rows:
     """The rows of files that are undone as they were before, those of the others as the run left them."""
     return {id_: row for id_, row in before.items() if row[key] in undone} | {

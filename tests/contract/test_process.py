@@ -29,8 +29,14 @@ async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> No
 async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
     async with harness.start(None) as subject:
         assert (await subject.result("status"))["database"]["ok"] is False
-        error = await subject.error("count_untagged_files")
-        assert error["code"] == -32010 and error["data"]["kind"] == "missing"
+        for method, params in (
+            ("count_untagged_files", {}),
+            ("auto_tag_files", {}),
+            ("undo_run", {"run_id": "a"}),
+            ("apply_proposals", {"run_id": "a", "accept": "all"}),
+        ):
+            error = await subject.error(method, **params)
+            assert error["code"] == -32010 and error["data"]["kind"] == "missing"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is a text")

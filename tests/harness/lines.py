@@ -19,8 +19,8 @@ def decoded_line(line: bytes) -> Any:
     if len(line) > _LINE_LIMIT:
         raise ValueError("too long")
     value = json.loads(line.decode(), parse_constant=_refuse)
-    if b"\\ud" in line.lower():
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    ids = [item.get("id") for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+    json.dumps(ids, ensure_ascii=False).encode()  # half of a surrogate pair could not be echoed
     return value
 
 

@@ -23,7 +23,7 @@ from sidecar.gemini.client import open_client
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import End, Limits
 from sidecar.gemini.requests import ApiVersion
-from sidecar.runs.batch import Asked, Batch
+from sidecar.runs.batch import Asked, Batch, Found
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.prompt import prompt_for
 from sidecar.settings import Settings
@@ -156,7 +156,7 @@ async def tag(server: Server, *, batches: int, size: int, parallel: int, **chang
         async with trio.open_nursery() as nursery:
 
             async def ask(number: int) -> None:
-                asked = await Batch(number, _files(number, size), {}, 0, meter).ask(calls, prompt, knowledge)
+                asked = await Batch(number, Found(_files(number, size)), 0, meter).ask(calls, prompt, knowledge)
                 if isinstance(asked, End):
                     ends.append(asked)
                     nursery.cancel_scope.cancel()
