@@ -17,12 +17,12 @@ from sidecar.gemini.policy import Limits, backoff
 class Pace:
     """One run's pace. Only the trio thread may call it."""
 
-    def __init__(self, ceiling: int, limits: Limits) -> None:
+    def __init__(self, ceiling: int, limits: Limits, held_until: float = float("-inf")) -> None:
         self.concurrency: int = ceiling
         self.outage_since: float | None = None
         self._ceiling = ceiling
         self._limits = limits
-        self._not_before = float("-inf")
+        self._held_until = held_until
         self._successes = 0
         self._reduced_at = float("-inf")
         self._streak = 0
@@ -31,9 +31,14 @@ class Pace:
         self._probe_at = float("-inf")
         self._concurrency_before_outage = ceiling
 
+    @property
+    def held_until(self) -> float:
+        """When the longest delay that Gemini asked for has passed: for the next run, too."""
+        return self._held_until
+
     def wait_seconds(self, now: float) -> float:
         """How long nobody may send; 0 when the way is free."""
-        until = self._not_before if self.outage_since is None else max(self._not_before, self._probe_at)
+        until = self._held_until if self.outage_since is None else max(self._held_until, self._probe_at)
         return max(0.0, until - now)
 
     def outage_left(self, now: float) -> float | None:
@@ -60,7 +65,7 @@ class Pace:
 
     def hold(self, seconds: float, now: float) -> None:
         """Nobody sends for that long."""
-        self._not_before = max(self._not_before, now + seconds)
+        self._held_until = max(self._held_until, now + seconds)
 
     def refused(self, sent_at: float, now: float) -> None:
         """A 429: less at once from here on."""

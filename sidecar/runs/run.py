@@ -72,6 +72,7 @@ class Run:
         knowledge: Knowledge,
         version: ApiVersion,
         emit: Callable[[Event], None],
+        held_until: float,
     ) -> None:
         self.plan = plan
         self.tally = Tally(total_files=plan.selection.total_files, total_batches=plan.selection.total_batches)
@@ -84,7 +85,7 @@ class Run:
         self._saved = Meter()
         self._budget_gate = BudgetGate(allowance, self._meter)
         self._began_at = trio.current_time()
-        self._pace = Pace(plan.max_parallel, plan.limits)
+        self._pace = Pace(plan.max_parallel, plan.limits, held_until)
         self._waiting_until = self._began_at
         self._in_outage = False
         self._end: End | None = None
@@ -100,6 +101,7 @@ class Run:
     async def work(self) -> None:
         """Tags everything, or ends early; `summary` says which. Cancel it to cancel the run."""
         try:
+            self._on_wait()
             async with open_client(self.plan.settings) as client:
                 calls = Calls(client, self._version, self._pace, self.plan.limits, self._on_wait)
                 async with trio.open_nursery() as writing, trio.open_nursery() as asking:
@@ -108,6 +110,11 @@ class Run:
         except GeminiError as error:
             decided = verdict(error, Tries(), self.plan.limits, 0, datetime.now(UTC))
             self._finish_early(decided if isinstance(decided, End) else _failed(error.detail))
+
+    @property
+    def held_until(self) -> float:
+        """Before that time (of trio's clock) nothing may be sent, not by the next run either."""
+        return self._pace.held_until
 
     @property
     def latest(self) -> Progress:
@@ -249,6 +256,8 @@ class Run:
     def _on_wait(self) -> None:
         """Says so once when a wait or an outage begins, not whenever it grows."""
         now, outage = trio.current_time(), self._pace.outage_since is not None
+        if self._pace.wait_seconds(now) <= 0:
+            return
         if now >= self._waiting_until or outage != self._in_outage:
             self._in_outage = outage
             self._emit(self.latest)

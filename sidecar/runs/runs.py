@@ -7,6 +7,7 @@ run is starting waits until it has begun, unless something is in the way of that
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -102,6 +103,7 @@ class Runs:
         self._start = trio.CancelScope()
         self._is_over = False
         self._under_way: ActiveRun | Change | None = None
+        self._held_until: dict[tuple[str, str | None, str], float] = {}
 
     @property
     def active_run_id(self) -> str | None:
@@ -228,7 +230,15 @@ class Runs:
         lock = await take_run_lock(self._library)
         try:
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
-            run = Run(plan, allowance, self._library, self.knowledge, self.version, self._emit)
+            run = Run(
+                plan,
+                allowance,
+                self._library,
+                self.knowledge,
+                self.version,
+                self._emit,
+                self._held_until.get(_quota(plan.settings), -math.inf),
+            )
         except BaseException:
             lock.release()
             raise
@@ -256,6 +266,7 @@ class Runs:
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
             is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
+        self._held_until[_quota(run.plan.settings)] = run.held_until
         self.archive.remember(active.summary, run.unsaved_failures)
         self._over(active)
         await active.released.wait()
@@ -276,3 +287,8 @@ class Runs:
         under_way.lock.release()
         self._under_way = None
         under_way.stopped.set()
+
+
+def _quota(settings: Settings) -> tuple[str, str | None, str]:
+    """What a delay that Gemini asks for counts for."""
+    return settings.base_url, settings.api_key, settings.model

@@ -67,6 +67,27 @@ async def test_retry_after_is_obeyed_by_every_batch_too(tmp_path: Path) -> None:
         assert arrivals[1] - arrivals[0] >= 1
 
 
+async def test_a_run_that_is_started_within_the_delay_of_the_one_before_waits_for_its_end(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    arrivals: list[float] = []
+
+    def script(received: Received) -> Reply | None:
+        arrivals.append(received.at)
+        return standin.rate_limited("1.5s") if received.number == 1 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("auto_tag_files", max_parallel=1)
+        await subject.wait_for(lambda m: m.get("params", {}).get("waiting_seconds", 0) > 0)
+        await subject.result("cancel")
+        done = await subject.tag(max_parallel=1)
+        assert done["processed_files"] == 60
+        assert arrivals[1] - arrivals[0] >= 1.5
+        waits = [
+            p for p in subject.events("tagging-progress") if p["waiting_seconds"] and p["run_id"] == done["run_id"]
+        ]
+        assert "rate limit" in waits[0]["status"]
+
+
 async def test_with_a_tenth_refused_and_a_twentieth_overloaded_nothing_is_lost(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 400)
     chance = Random(11)
