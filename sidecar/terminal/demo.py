@@ -65,6 +65,8 @@ async def demo(options: argparse.Namespace, settings: Settings, redactor: Redact
             return sorry(redactor.redact(error.message), 1)
     with closing(sqlite3.connect(database_uri(path, "ro"), uri=True)) as connection:
         _show_tagged(connection, display, sum(received.status == 429 for received in journal))
+    if not options.real:
+        display.say("These tags are the stand-in's: valid, but arbitrary. With a key, `demo --real` asks Gemini.")
     display.say(f"Database: {path}")
     display.say(f'Look at it: sqlite3 "{path}" "{_LOOK}"')
     return code

@@ -90,9 +90,6 @@ async function useKey(from: Sidecar): Promise<void> {
     } else {
       await refuseKey(from, "Gemini does not know this key. Check that it is complete.");
     }
-  } catch (error) {
-    if (!failedWith(error, ErrorCode.KeyRefused)) throw error;
-    await refuseKey(from, error.message);
   } finally {
     send.disabled = false;
   }
