@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.demo import standin
 from sidecar.library.store import Library, open_library
-from sidecar.runs.insight import find_stale
+from sidecar.runs.stale import find_stale
 from sidecar.settings import Settings
 from tests import harness
 

@@ -18,7 +18,7 @@ from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.writer import PATIENCE_SECONDS, Transaction
 from sidecar.runs.booking import LAST_WRITE_PATIENCE_SECONDS, book_end, book_run, new_run
-from sidecar.runs.choice import refuse_ids
+from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally

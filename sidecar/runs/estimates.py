@@ -25,7 +25,7 @@ from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_own_tables
 from sidecar.library.store import Library
-from sidecar.runs.choice import chosen
+from sidecar.runs.choosing import chosen
 from sidecar.runs.prompt import prompt_for
 from sidecar.runs.selection import Selection
 from sidecar.settings import Settings

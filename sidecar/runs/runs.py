@@ -34,7 +34,7 @@ from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
 from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
-from sidecar.runs.choice import chosen
+from sidecar.runs.choosing import chosen
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run

@@ -134,11 +134,11 @@ class Mappings:
 
     def behind(self, mapped: Iterable[Mapped]) -> Iterator[Mapping]:
         """The mappings through which these tags came; new ones where an earlier process had learnt them."""
-        for kind, tag, invalid in ((entry.type, entry.tag, entry.invalid) for entry in mapped):
-            entry = self._by_key.get((kind, normalise(invalid)))
+        for came in mapped:
+            entry = self._by_key.get((came.type, normalise(came.invalid)))
             if entry is None:
-                yield Mapping(kind, invalid, tag, kind.value, saved=False)
-            elif entry.valid == tag:
+                yield Mapping(came.type, came.invalid, came.tag, came.type.value, saved=False)
+            elif entry.valid == came.tag:
                 yield entry
 
     def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> "Resolved":

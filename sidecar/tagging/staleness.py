@@ -4,7 +4,7 @@ A tag that has left the vocabulary touches the files that carry it; one that has
 Gemini meant it before (a tag that was mapped or dropped spells it), and those with the genre above it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sidecar.contract import TagType
 from sidecar.tagging.records import Record, ours
@@ -28,7 +28,7 @@ def retired_from(record: Record, now: Tags, vocabulary: Vocabulary) -> set[Pair]
 class Additions:
     """The tags that have come since some vocabulary, ready to be matched with taggings."""
 
-    def __init__(self, pairs: Iterable[Pair]) -> None:
+    def __init__(self, pairs: Sequence[Pair]) -> None:
         self._spellings = {(kind, normalise(value)) for kind, value in pairs}
         self._genres = {value for kind, value in pairs if kind is TagType.GENRE}
 

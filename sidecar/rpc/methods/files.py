@@ -20,7 +20,10 @@ from sidecar.contract import (
 )
 from sidecar.library import queries
 from sidecar.rpc.methods.app import Answer, App
-from sidecar.runs import estimates, insight
+from sidecar.runs import estimates
+from sidecar.runs.explain import explain as explain_file
+from sidecar.runs.report import report as report_on_run
+from sidecar.runs.stale import find_stale as find_stale_files
 
 
 async def get_untagged_files(app: App, params: UntaggedParams) -> Answer[list[UntaggedFile]]:
@@ -55,14 +58,14 @@ async def get_tagging_history(app: App, params: FileParams) -> Answer[list[Histo
 
 async def explain(app: App, params: FileParams) -> Answer[list[ExplainedTag]]:
     """Where each tag of a file comes from: a person, or which run, model and mapping."""
-    return Answer(await insight.explain(app.library, params.file_id))
+    return Answer(await explain_file(app.library, params.file_id))
 
 
 async def report(app: App, params: RunParams) -> Answer[Report]:
     """How a run's answers came out, and which files to look at first."""
-    return Answer(await insight.report(app.library, app.runs.archive, params.run_id))
+    return Answer(await report_on_run(app.library, app.runs.archive, params.run_id))
 
 
 async def find_stale(app: App, _params: NoParams) -> Answer[Stale]:
     """What a change of vocabulary, rules or model since the last run touches."""
-    return Answer(await insight.find_stale(app.library, app.settings))
+    return Answer(await find_stale_files(app.library, app.settings))

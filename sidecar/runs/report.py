@@ -1,0 +1,46 @@
+"""How a run came out, and which of its files to look at first."""
+
+import sqlite3
+from collections import Counter
+
+from sidecar.contract import (
+    ReasonCount,
+    Report,
+    TagCount,
+)
+from sidecar.library import run_rows
+from sidecar.library.connections import Shape
+from sidecar.library.store import Library
+from sidecar.library.tagged_files import tagged_in_run
+from sidecar.runs.archive import Archive
+from sidecar.tagging.worries import Look, worrying_files
+
+MOST_WORRIES = 200
+
+
+async def report(library: Library, archive: Archive, run_id: str | None) -> Report:
+    """How a run (None: the latest) came out. Raises RpcError -32002, LibraryError."""
+    run = await archive.booked(run_id)
+    summary = await archive.summary(run.run_id)
+    failures = Counter(failure.reason for failure in await archive.failures(run.run_id))
+
+    def query(connection: sqlite3.Connection, _shape: Shape) -> Report:
+        files = list(tagged_in_run(connection, run))
+        counts = Counter(pair for file in files for pair in file.tags)
+        worries = worrying_files(Look(file.file_id, file.file_path, file.tags, len(file.mapped)) for file in files)
+        return Report(
+            run=summary,
+            sources=run_rows.sources(connection, run.row),
+            tags=[
+                TagCount(*pair, counts[pair]) for pair in sorted(counts, key=lambda pair: (-counts[pair], pair))
+            ],
+            failures=[
+                ReasonCount(reason, failures[reason])
+                for reason in sorted(failures, key=lambda r: (-failures[r], r))
+            ],
+            batches=run_rows.batches(connection, run.row),
+            worries=worries[:MOST_WORRIES],
+            worrying_files=len(worries),
+        )
+
+    return await library.read(query)

@@ -1,0 +1,68 @@
+"""Which taggings are stale: what a change of vocabulary, rules or model touches."""
+
+import functools
+import sqlite3
+from collections import Counter
+
+from sidecar.contract import (
+    RetiredTag,
+    Stale,
+    TagName,
+)
+from sidecar.library import queries, run_rows
+from sidecar.library.connections import Shape
+from sidecar.library.own_tables import has_own_tables
+from sidecar.library.run_rows import BookedRun
+from sidecar.library.store import Library
+from sidecar.library.tagged_files import latest_taggings
+from sidecar.settings import Settings
+from sidecar.tagging.prompts import RULES_FINGERPRINT
+from sidecar.tagging.staleness import Additions, Pair, added, retired_from
+from sidecar.tagging.vocabulary import Vocabulary
+
+
+async def find_stale(library: Library, settings: Settings) -> Stale:
+    """What has changed since the last run, and which taggings that touches. Raises LibraryError."""
+    return await library.read(lambda connection, shape: _stale(connection, shape, settings.model))
+
+
+def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
+    runs = run_rows.booked_runs(connection) if has_own_tables(connection) else {}
+    if not runs:
+        return Stale(None, [], [], [])
+    last, vocabulary = runs[max(runs)], queries.vocabulary(connection, shape)
+    before = run_rows.kept_vocabulary(connection, last.vocabulary)
+    ids, carried = _touched(connection, runs, vocabulary, model)
+    now = (vocabulary.fingerprint, RULES_FINGERPRINT, model)
+    retired = dict.fromkeys(added(vocabulary, before), 0) | carried  # also those that no file carries
+    return Stale(
+        last.run_id if (last.vocabulary, last.rules, last.model) != now else None,
+        [TagName(*pair) for pair in added(before, vocabulary)],
+        [RetiredTag(*pair, files) for pair, files in sorted(retired.items())],
+        queries.without_excluded(connection, ids).tolist(),
+    )
+
+
+def _touched(
+    connection: sqlite3.Connection, runs: dict[int, BookedRun], vocabulary: Vocabulary, model: str
+) -> tuple[list[int], Counter[Pair]]:
+    """The files whose tagging a change touches, and how many of them carry each retired tag."""
+    ids: list[int] = []
+    retired: Counter[Pair] = Counter()
+
+    @functools.cache  # hundreds of runs may share a vocabulary, and it is large
+    def additions_since(fingerprint: str) -> Additions:
+        return Additions(added(run_rows.kept_vocabulary(connection, fingerprint), vocabulary))
+
+    for tagging in latest_taggings(connection):
+        gone = retired_from(tagging.record, tagging.now, vocabulary)
+        retired.update(gone)
+        run = runs.get(tagging.run)
+        if (
+            gone
+            or run is None
+            or (run.model, run.rules) != (model, RULES_FINGERPRINT)
+            or additions_since(run.vocabulary).touch(tagging.record)
+        ):
+            ids.append(tagging.file_id)
+    return ids, retired
