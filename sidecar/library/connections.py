@@ -51,8 +51,7 @@ def database_uri(path: PurePath, mode: str = "rw") -> str:
 def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connection:
     """A connection in autocommit mode, usable from any thread (one at a time). Raises sqlite3.Error.
 
-    One that writes waits for nobody, but for readers when it switches to WAL: whose lock it meets has to be
-    waited for by the caller.
+    One that writes does not wait for locks, its caller does; but briefly for readers while it switches to WAL.
     """
     connection = sqlite3.connect(
         database_uri(path.absolute()),

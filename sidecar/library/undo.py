@@ -80,6 +80,7 @@ def _restore_columns(connection: sqlite3.Connection, shape: Shape, run: int, und
     columns = {
         "auto_tagged": "audio_files.auto_tagged IS 1",
         "auto_tag_date": "audio_files.auto_tag_date IS json_extract(undone.value, '$[1]')",
+        # By the date: the version may well be the same in the tagging of somebody else.
         "auto_tag_version": "audio_files.auto_tag_date IS json_extract(undone.value, '$[1]')",
     }
     if shape.has("audio_files", "updated_at"):

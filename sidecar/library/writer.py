@@ -38,7 +38,7 @@ _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0
 """Between tries for the lock: the delays of SQLite's own busy handler (sqliteDefaultBusyCallback)."""
 _LONGEST_REST_SECONDS = 1.0
 _REST_IN_HAND_SECONDS = 0.005
-"""So much of a rest that was longer than it had to be (a checkpoint, a late wake-up) shortens the next ones."""
+"""Rest beyond what was due (a checkpoint, a late wake-up) counts towards the next rests, up to this."""
 _IDLE_SECONDS = 2.0
 """After so long without a job the log is emptied; where somebody reads from it, tried again later and later."""
 _LONGEST_IDLE_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""What goes to the shell: in order, never blocking the event loop, bounded for a slow reader.
+"""What goes to the shell: in order, without waiting for who reads it, bounded for a slow reader.
 
 `Waiting` decides, without I/O, what waits and what is dropped (contract 1); `Outbox` writes it. Every request
 must get its answer, and whoever sends requests never waits for whoever reads answers: so what an unread stdout

@@ -11,7 +11,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import assert_never
@@ -59,10 +59,10 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
     normal exit would wait for or abort on (cpython#129536).
     """
     outbox = Outbox(streams.stdout_fd)
-    server = Server(outbox)
-    async with running_app(settings, server.emit, logs.redactor) as app, trio.open_nursery() as nursery:
-        server.app = app
-        nursery.start_soon(_stop_at, parent.wait_for_death, app.stop)
+    emit = partial(_send_event, outbox)
+    async with running_app(settings, emit, logs.redactor) as app, trio.open_nursery() as nursery:
+        server = Server(app, outbox)
+        nursery.start_soon(_stop_when, parent.wait_for_death, app.stop)
         nursery.start_soon(_stop_at_signals, app.stop)
         nursery.start_soon(server.read, streams.stdin_fd)
         nursery.start_soon(partial(trio.to_thread.run_sync, unpacked.sweep, abandon_on_cancel=True))
@@ -98,9 +98,8 @@ def _arrival(line: Line) -> _Arrival:
 class Server:
     """The protocol's end of one process."""
 
-    app: App
-
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, app: App, outbox: Outbox) -> None:
+        self._app = app
         self._outbox = outbox
         self._open_calls = 0
         self._open_bytes = 0
@@ -108,19 +107,6 @@ class Server:
         self._room.set()
         self.calls_done = trio.Event()
         self.calls_done.set()
-
-    def emit(self, event: Event) -> None:
-        """Sends a notification; never waits."""
-        line = jsonrpc.notification_line(event_name(event), event)
-        match event:
-            case Completion():
-                self._outbox.complete(line)
-            case BatchReport():
-                self._outbox.batch(line)
-            case Progress():
-                self._outbox.progress(event.run_id, line)
-            case _:
-                assert_never(event)
 
     async def read(self, fd: int) -> None:
         """Serves line by line; sets `stop` at the end of the input."""
@@ -145,7 +131,7 @@ class Server:
                     nursery.start_soon(self._serve, arrival)
                     # One scheduling round each: trio starts tasks of the same round in random order.
                     await trio.lowlevel.checkpoint()
-            self.app.stop.set()
+            self._app.stop.set()
 
     async def _serve(
         self, arrival: _Arrival, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -182,10 +168,10 @@ class Server:
             return _refused(item), _nothing
         answer = Answer(None)
         try:
-            answer = await call(self.app, item.method, item.params)
+            answer = await call(self._app, item.method, item.params)
             line = jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
         except RpcError as error:
-            text = self.app.redactor.redact(error.message)
+            text = self._app.redactor.redact(error.message)
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
         except Exception:
             log.exception("a call failed")
@@ -205,6 +191,20 @@ class Server:
             self.calls_done = trio.Event()
 
 
+def _send_event(outbox: Outbox, event: Event) -> None:
+    """Sends a notification; never waits."""
+    line = jsonrpc.notification_line(event_name(event), event)
+    match event:
+        case Completion():
+            outbox.complete(line)
+        case BatchReport():
+            outbox.batch(line)
+        case Progress():
+            outbox.progress(event.run_id, line)
+        case _:
+            assert_never(event)
+
+
 def _refused(refusal: jsonrpc.Refusal) -> bytes:
     return jsonrpc.error_line(refusal.id, refusal.code, refusal.message)
 
@@ -213,8 +213,8 @@ def _nothing() -> None:
     pass
 
 
-async def _stop_at(event: Callable[[], object], stop: trio.Event) -> None:
-    await event()  # type: ignore[misc]
+async def _stop_when(happens: Callable[[], Awaitable[object]], stop: trio.Event) -> None:
+    await happens()
     stop.set()
 
 

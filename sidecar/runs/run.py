@@ -57,7 +57,7 @@ added meanwhile, or tags that a person sets, would come too late for them.
 READY = 2
 """Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
 MOST_LOST_BATCHES = 2
-"""So many batches in a row whose transaction failed, mostly for another program's lock, end the run."""
+"""The run ends when so many transactions in a row have failed, mostly because another program holds the lock."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
 
 

@@ -21,7 +21,7 @@ from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
 
-REQUESTS: Final = 200_000
+REQUESTS: Final = 120_000
 ENOUGH: Final = 100_000
 """Their answers take half as much again as may wait in memory."""
 BIG_REQUESTS: Final = 300
