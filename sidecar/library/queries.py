@@ -238,7 +238,7 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
 
 
 def _told(shape: Shape) -> str:
-    """The columns of an AudioFile, for `_audio_file`; durations that JSON cannot hold, or no sound has, are NULL."""
+    """The columns of an AudioFile, for `_audio_file`; a duration that JSON cannot hold or no sound has is NULL."""
     duration = "duration" if shape.has("audio_files", "duration") else "NULL"
     texts = (f"CAST({name} AS TEXT)" for name in ("file_path", "title", "artist", "album"))
     return f"id, {', '.join(texts)}, CASE WHEN {duration} BETWEEN 0 AND 1e9 THEN {duration} END"

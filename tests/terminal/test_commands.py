@@ -16,8 +16,9 @@ import trio
 
 from sidecar.demo.library import create_library
 from sidecar.demo.standin import Received, Reply, StandIn, running
+from tests import harness
 from tests.harness import eventually
-from tests.test_terminal import LIMIT_SECONDS, PROGRAM, environment, run, tagged
+from tests.terminal.scenes import LIMIT_SECONDS, environment, run, tagged
 
 CREEPY = "\x1b[31m\x07Rats\u202e"
 RUN_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -137,7 +138,7 @@ async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell
     with closing(sqlite3.connect(shell.library)) as connection, connection:
         connection.execute("UPDATE audio_files SET file_path = file_path || ?", (CREEPY,))
     ours, theirs = os.openpty()
-    command = [*PROGRAM, "tag", "--dry-run", "--database", str(shell.library)]
+    command = [*harness.command(), "tag", "--dry-run", "--database", str(shell.library)]
     env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": "120"}
     process = await trio.lowlevel.open_process(command, env=env, stdout=theirs)
     os.close(theirs)
@@ -163,7 +164,7 @@ async def test_a_reader_that_goes_away_stops_neither_a_run_nor_makes_a_noise(she
     os.close(ours)
     with trio.fail_after(LIMIT_SECONDS):
         ended = await trio.run_process(
-            [*PROGRAM, command, "--database", str(shell.library)],
+            [*harness.command(), command, "--database", str(shell.library)],
             env=environment(shell.gemini),
             stdout=theirs,
             capture_stderr=True,
@@ -252,7 +253,7 @@ async def _interrupted(shell: Shell, command: str) -> str:
     with closing(sqlite3.connect(shell.library)) as other:
         other.execute("BEGIN IMMEDIATE")
         process = await trio.lowlevel.open_process(
-            [*PROGRAM, command, "--database", str(shell.library)],
+            [*harness.command(), command, "--database", str(shell.library)],
             env=environment(shell.gemini),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -27,8 +27,8 @@ from sidecar.demo.standin import Received, Reply
 from sidecar.terminal.html_report.page import render
 from tests import harness
 from tests.terminal import browser
+from tests.terminal.scenes import environment, run
 from tests.test_html_report import report
-from tests.test_terminal import environment, run
 
 SCREENSHOTS = harness.ROOT / "build" / "work" / "screenshots"
 LAYOUT = (Path(__file__).parent / "layout.js").read_text(encoding="utf-8")

@@ -1,54 +1,18 @@
 """`tag` and `demo` as a person runs them: processes of their own, without a terminal on stdout."""
 
-import os
 import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
 from sidecar.demo.client import ClientError, open_client
-from sidecar.demo.library import create_library
-from sidecar.demo.standin import Received, Reply, StandIn, running
+from sidecar.demo.standin import Received, Reply, running
+from tests import harness
 from tests.harness import eventually
-
-LIMIT_SECONDS = 60
-PROGRAM = [sys.executable, "-m", "sidecar"]
-
-
-def environment(standin: StandIn | None = None) -> dict[str, str]:
-    ours = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "LIGEIA_DATABASE", "LIGEIA_MODEL")
-    env = {name: value for name, value in os.environ.items() if name not in ours}
-    env |= {"PYTHONUTF8": "1", "NO_PROXY": "127.0.0.1"}
-    if standin is not None:
-        env |= {"GEMINI_API_KEY": "test-key", "GOOGLE_GEMINI_BASE_URL": standin.base_url}
-    return env
-
-
-async def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(LIMIT_SECONDS):
-        return await trio.run_process(
-            [*PROGRAM, *arguments], env=env, capture_stdout=True, capture_stderr=True, check=False
-        )
-
-
-def tagged(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as connection:
-        count: int = connection.execute(
-            "SELECT count(*) FROM audio_files WHERE auto_tagged = 1 AND genre != '' AND mood != ''"
-        ).fetchone()[0]
-        return count
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Path:
-    path = tmp_path / "library.db"
-    create_library(path, files=60)
-    return path
+from tests.terminal.scenes import LIMIT_SECONDS, environment, run, tagged
 
 
 async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
@@ -115,7 +79,7 @@ async def test_a_signal_cancels_and_the_next_run_goes_on(library: Path, number: 
         arguments = ["tag", "--database", str(library), "--batch-size", "20", "--max-parallel", "1"]
         with trio.fail_after(LIMIT_SECONDS):
             process = await trio.lowlevel.open_process(
-                [*PROGRAM, *arguments], env=environment(standin), stdout=subprocess.PIPE
+                [*harness.command(), *arguments], env=environment(standin), stdout=subprocess.PIPE
             )
             assert process.stdout is not None
             await standin.wait_for(2)
@@ -154,7 +118,7 @@ async def test_what_cannot_begin_is_a_sentence(tmp_path: Path, arguments: tuple[
 
 async def test_the_client_asks_and_ends_its_child(library: Path) -> None:
     with trio.fail_after(LIMIT_SECONDS):
-        async with open_client([*PROGRAM, "--database", str(library)], environment()) as client:
+        async with open_client([*harness.command(), "--database", str(library)], environment()) as client:
             assert await client.request("count_untagged_files") == {"count": 60}
             with pytest.raises(ClientError) as caught:
                 await client.request("get_run", run_id="none")
