@@ -47,7 +47,12 @@ MODULES = {
 SUITE = [str(PYTHON), "-m", "pytest", "-n", "logical", "--dist", "loadfile"]
 """All tests, a process for each core: most of them wait for another process now and then."""
 WINDOW = "tests/tauri/window"
-FROZEN_TOO = ["tests/contract/test_process.py", "tests/contract/test_protocol.py", WINDOW]
+FROZEN_TOO = [
+    "tests/contract/test_process.py",
+    "tests/contract/test_protocol.py",
+    "tests/terminal/test_tag_and_demo.py",
+    WINDOW,
+]
 """Tests that the frozen file has to pass as well; the window is tested with it only."""
 
 
