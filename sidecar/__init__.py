@@ -12,6 +12,9 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `terminal/`    every subcommand for people, over the same methods
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
+An error of our own (`except Exception`) stops where its damage ends: at a call (`rpc/server`), a batch that is
+asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/booking`), a log line, a command.
+
 Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `rpc/stdio.py`
 claims fds 0, 1, 2, which `rpc/reading.py` reads and `rpc/pump.py` writes (and `terminal/display.py` fd 1, once
 its reader is gone).
