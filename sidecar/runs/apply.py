@@ -24,7 +24,7 @@ from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Change, Runs
 from sidecar.runs.stamps import stamp_at
-from sidecar.runs.summary import summary_of
+from sidecar.runs.summary import OWN_ERROR, summary_of
 from sidecar.runs.writing import Decided, Terms, Written, prepared, sum_of, written
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
 from sidecar.tagging.records import Snapshot
@@ -87,16 +87,18 @@ class _ApplyingRun:
 
         Raises LibraryError; what was written before stays.
         """
-        row, status, why = None, RunStatus.CANCELLED, ""
+        row, status, why = None, RunStatus.FAILED, OWN_ERROR
         try:
             with change.scope:
                 row, tables = await self._library.write(self._book)
                 self._knowledge.adopt(tables)
                 change.becomes(self._run.run_id)
                 await self._commit_all(row)
-                status = RunStatus.COMPLETED
+                status, why = RunStatus.COMPLETED, ""
+            if change.scope.cancelled_caught:
+                status, why = RunStatus.CANCELLED, ""
         except LibraryError as error:
-            status, why = RunStatus.FAILED, error.sentence
+            why = error.sentence
             raise
         finally:
             if row is not None:

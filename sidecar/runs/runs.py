@@ -39,7 +39,7 @@ from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
-from sidecar.runs.summary import ended_progress
+from sidecar.runs.summary import OWN_ERROR, ended_progress
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -262,7 +262,7 @@ class Runs:
                 await run.work()
         except Exception:  # outside of the scope, which takes its own part out of a group
             log.exception("run failed")
-            run.fail("The sidecar met an error of its own; its log says where.")
+            run.fail(OWN_ERROR)
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         with trio.CancelScope(shield=True):
             is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
