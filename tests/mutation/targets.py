@@ -68,6 +68,11 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "_patiently(): return False → return True": "then the claim fails: an end by an error that reaches nobody",
     },
     "sidecar.library.log": {
+        "_ROWS_A_CHECKPOINT = 2001": "a measure: one row more",
+        "<= _ROWS_A_CHECKPOINT": "a measure: one row more",
+        "_checkpointed_rows = 1": "a measure: one row more",
+        "__init__(): self.is_filled": "set before it is looked at: a log is made for a transaction",
+        "fetchone()[1]": "the pages that are left in the log: none where it was emptied",
         "_LONG_LOG_PAGES = 1501": "a measure: one page more",
         "pages >= _LONG_LOG_PAGES": "a measure: one page more",
     },

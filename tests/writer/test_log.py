@@ -144,6 +144,7 @@ async def test_in_a_quiet_moment_the_log_is_emptied(tmp_path: Path, monkeypatch:
     path = tmp_path / "library.db"
     create_library(path, files=3)
     log = Path(f"{path}-wal")
+    emptied: list[str] = []
     async with writing(path) as writer:
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             await writer.write(partial(_edit, files=1, text="first"))
@@ -153,6 +154,10 @@ async def test_in_a_quiet_moment_the_log_is_emptied(tmp_path: Path, monkeypatch:
             await never(lambda: log.stat().st_size == 0, 0.2)
             reader.execute("COMMIT")
             await eventually(lambda: log.stat().st_size == 0)
+        await writer.write(lambda transaction: transaction.connection.set_trace_callback(emptied.append))
+        await eventually(lambda: any("TRUNCATE" in statement for statement in emptied))
+        seen = len(emptied)
+        await never(lambda: len(emptied) > seen + 2, 0.2)  # nothing is done where there is nothing to do
         copied = tmp_path / "copy.db"
         copied.write_bytes(path.read_bytes())
         await writer.write(partial(_edit, files=1, text="third"))
