@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,12 +75,14 @@ class Calls:
         self._on_wait = on_wait
         self._limiter = trio.CapacityLimiter(pace.concurrency)
         self._over = False
+        self._schema_refused = False
         self.pace = pace
 
     async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
         """Gemini's reply, or why there will be none. Retries, waits and outages happen in here.
 
-        After the first End no request leaves: the others wait for their run to cut them off.
+        After the first End no request leaves: the others wait for their run to cut them off. Once a request
+        was refused with the response schema and taken without, none is sent with it any more.
         """
         tries, repeated = Tries(), False
         while True:
@@ -87,12 +90,15 @@ class Calls:
             if (end := self._outage_over()) is not None:
                 self._over = True
                 return end
-            place = _Place(self._limiter, self.pace, self._version, self._may_leave)
+            if self._schema_refused:
+                tries = msgspec.structs.replace(tries, plain=True)
+            place = _Place(self._limiter, self.pace, self._version, partial(self._may_leave, tries))
             try:
                 outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
                 if outcome is None:
                     continue
                 repeated = True
+                self._schema_refused |= tries.plain and _went_through(outcome)
                 # Judged before the place is given away: who gets it next sees the new pace.
                 result = outcome if isinstance(outcome, Reply) else self._judge(outcome, tries, batch)
                 self._over |= isinstance(result, End)
@@ -172,8 +178,8 @@ class Calls:
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
 
-    def _may_leave(self) -> bool:
-        return not self._over
+    def _may_leave(self, tries: Tries) -> bool:
+        return not self._over and (tries.plain or not self._schema_refused)
 
     async def _way_free(self) -> None:
         if self._over:
@@ -235,3 +241,8 @@ class _Failed(msgspec.Struct, frozen=True):
 class _Again(msgspec.Struct, frozen=True):
     tries: Tries
     after_seconds: float
+
+
+def _went_through(outcome: Reply | _Failed) -> bool:
+    """Gemini took the request: a 200, whatever its content. (Other failures may come before it looks at it.)"""
+    return isinstance(outcome, Reply) or outcome.error.kind is Failure.UNUSABLE

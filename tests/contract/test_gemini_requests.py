@@ -40,19 +40,60 @@ async def test_each_tag_is_told_once_and_no_mood_that_the_mood_column_cannot_hol
     assert not any(line.startswith("dark; cold") for line in lines)
 
 
-async def test_a_schema_that_is_rejected_is_left_out_once(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 20)
+TOO_COMPLEX = standin.error(400, "The specified schema has too many states.", "INVALID_ARGUMENT")
+
+
+def has_schema(received: Received) -> bool:
+    return "responseSchema" in received.json["generationConfig"]
+
+
+async def test_a_schema_that_is_rejected_is_left_out_from_then_on_in_the_run(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    async with (
+        standin.running(script=lambda r: TOO_COMPLEX if has_schema(r) else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        for _ in range(2):
+            since = len(gemini.journal)
+            done = await subject.tag(batch_size=10, max_parallel=1, file_ids=list(range(1, 41)))
+            assert done["processed_files"] == 40
+            sent = [has_schema(received) for received in gemini.journal[since:]]
+            assert sent[0] and not any(sent[sent.index(False) :]), "also what waited for its turn meanwhile"
+            assert sent.count(False) == 4
+        assert library.tagged == 40
+
+
+async def test_files_left_out_are_asked_for_again_without_a_schema_that_was_rejected(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 4)
 
     def script(received: Received) -> Reply | None:
-        if "responseschema" in received.body.decode().lower().replace("_", ""):
-            return standin.error(400, "The specified schema has too many states.", "INVALID_ARGUMENT")
-        return None
+        if has_schema(received):
+            return TOO_COMPLEX
+        return standin.ok([]) if received.number == 2 else None
 
     async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
-        done = await subject.tag()
-        assert (done["processed_files"], gemini.arrived) == (20, 2)
-        assert [r.status for r in gemini.journal] == [400, 200]
-        assert library.tagged == 20
+        assert (await subject.tag())["processed_files"] == 4
+        assert [has_schema(received) for received in gemini.journal] == [True, False, False]
+
+
+async def test_a_schema_is_sent_on_where_its_absence_was_no_cure(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 4)
+    bad = library.name(1)
+    # The last refusal stands behind a failure that says nothing of the request.
+    refusals = [TOO_COMPLEX, standin.unavailable(), TOO_COMPLEX]
+
+    def is_bad(received: Received) -> bool:
+        return any(file["path"].endswith(bad) for file in received.files)
+
+    async with (
+        standin.running(script=lambda r: refusals.pop(0) if is_bad(r) else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=1, max_parallel=1)
+        assert (done["processed_files"], done["failed_files"]) == (3, 1)
+        assert [has_schema(r) for r in gemini.journal if is_bad(r)] == [True, False, False]
+        assert [has_schema(r) for r in gemini.journal if not is_bad(r)] == [True] * 3
 
 
 async def test_an_unknown_field_switches_the_api_version_for_good(tmp_path: Path) -> None:
