@@ -27,7 +27,7 @@ from sidecar.gemini.policy import (
     ended_by_versions,
     verdict,
 )
-from sidecar.gemini.requests import ApiVersion, NotSent, Place, Request
+from sidecar.gemini.requests import API_VERSIONS, ApiVersion, NotSent, Place, Request
 from sidecar.tagging.answers import Reply
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Calls:
                 return end
             if self._schema_refused:
                 tries = msgspec.structs.replace(tries, plain=True)
-            place = _Place(self._limiter, self.pace, self._version, partial(self._may_leave, tries))
+            version = self._version.without(tries.refused_by)
+            place = _Place(self._limiter, self.pace, version, partial(self._may_leave, tries, version))
             try:
                 outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
                 if outcome is None:
@@ -155,9 +156,11 @@ class Calls:
                 self.pace.hold(seconds, now)
                 return _Again(msgspec.structs.replace(after, standard=True), 0)
             case OtherVersion():
-                if failed.version != self._version.current or self._version.refuse(failed.version):
-                    return _Again(after, 0)
-                return ended_by_versions(error)
+                self._version.refuse(failed.version)
+                refused_by = tries.refused_by | {failed.version}
+                if refused_by.issuperset(API_VERSIONS):
+                    return ended_by_versions(error)
+                return _Again(msgspec.structs.replace(after, refused_by=refused_by), 0)
             case _:
                 return decided
 
@@ -178,8 +181,10 @@ class Calls:
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
 
-    def _may_leave(self, tries: Tries) -> bool:
-        return not self._over and (tries.plain or not self._schema_refused)
+    def _may_leave(self, tries: Tries, version: str) -> bool:
+        """Whether a request that was made before it got its place is still what would be made now."""
+        is_current = version == self._version.without(tries.refused_by)
+        return not self._over and is_current and (tries.plain or not self._schema_refused)
 
     async def _way_free(self) -> None:
         if self._over:
@@ -197,20 +202,16 @@ class Calls:
 
 
 class _Place(Place):
-    """A place among the requests under way; `used` unless the way was closed before the first byte.
-
-    A request is made before it gets its place, for `version`: by then that one may have been refused.
-    """
+    """A place among the requests under way; `used` unless the way was closed before the first byte."""
 
     def __init__(
-        self, limiter: trio.CapacityLimiter, pace: Pace, api: ApiVersion, may_leave: Callable[[], bool]
+        self, limiter: trio.CapacityLimiter, pace: Pace, version: str, may_leave: Callable[[], bool]
     ) -> None:
-        self.version = api.current
+        self.version = version
         self.entered_at = trio.current_time()
         self.used = False
         self._limiter = limiter
         self._pace = pace
-        self._api = api
         self._may_leave = may_leave
         self._taken = False
 
@@ -221,8 +222,7 @@ class _Place(Place):
         self.check()
 
     def check(self) -> None:
-        open_now = self._may_leave() and self._pace.wait_seconds(trio.current_time()) == 0
-        self.used = open_now and self.version == self._api.current
+        self.used = self._may_leave() and self._pace.wait_seconds(trio.current_time()) == 0
         if not self.used:
             raise NotSent
 

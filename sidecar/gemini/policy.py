@@ -28,6 +28,7 @@ class Tries(Struct, frozen=True):
     """What one request has met so far, this failure included.
 
     `plain`: sent without response schema. `standard`: on the standard tier although flex is set.
+    `refused_by`: the API versions that did not know one of its fields.
     """
 
     attempts: int = 0
@@ -35,6 +36,7 @@ class Tries(Struct, frozen=True):
     unusable: int = 0
     plain: bool = False
     standard: bool = False
+    refused_by: frozenset[str] = frozenset()
 
 
 class Wait(Struct, frozen=True):
@@ -55,7 +57,7 @@ class Standard(Struct, frozen=True):
 
 
 class OtherVersion(Struct, frozen=True):
-    """Send again at once with the other API version, if that has not been refused too."""
+    """Send again at once with the other API version, unless that has refused the request too."""
 
 
 class Halve(Struct, frozen=True):

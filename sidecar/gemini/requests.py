@@ -24,23 +24,34 @@ class Request(Struct, frozen=True):
 
 
 class ApiVersion:
-    """Which API version the process uses; remembered across runs once one was refused."""
+    """Which API version requests to one server begin with: the other one, once it has refused a field."""
 
     def __init__(self) -> None:
-        self._refused: set[str] = set()
+        self.current = API_VERSIONS[0]
 
-    @property
-    def current(self) -> str:
-        """The first version that was not refused; the first of all when both were."""
-        return next((version for version in API_VERSIONS if version not in self._refused), API_VERSIONS[0])
+    def without(self, refused: frozenset[str]) -> str:
+        """The version for a request that these have refused; `refused` must not be all of them."""
+        return self.current if self.current not in refused else _other(self.current)
 
-    def refuse(self, version: str) -> bool:
-        """Remembers that a field is unknown to `version`; False when no other version is left."""
-        self._refused.add(version)
-        if len(self._refused) < len(API_VERSIONS):
-            return True
-        self._refused.clear()
-        return False
+    def refuse(self, version: str) -> None:
+        """Remembers that a field is unknown to `version`."""
+        if version == self.current:
+            self.current = _other(version)
+
+
+class ApiVersions:
+    """What the process knows of each server, by base URL; remembered across runs."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, ApiVersion] = {}
+
+    def at(self, base_url: str) -> ApiVersion:
+        """That server's; one that is not known yet starts afresh."""
+        return self._known.setdefault(base_url.rstrip("/"), ApiVersion())
+
+
+def _other(version: str) -> str:
+    return next(other for other in API_VERSIONS if other != version)
 
 
 class NotSent(Exception):  # noqa: N818 - nothing went wrong

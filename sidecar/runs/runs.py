@@ -28,7 +28,7 @@ from sidecar.contract import (
     RunSummary,
     Started,
 )
-from sidecar.gemini.requests import ApiVersion
+from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
@@ -94,7 +94,7 @@ class Runs:
     def __init__(self, library: Library, emit: Callable[[Event], None], nursery: trio.Nursery) -> None:
         self.knowledge = Knowledge()
         self.archive = Archive(library)
-        self.version = ApiVersion()
+        self.versions = ApiVersions()
         self.budget = Budget(None, None, BudgetPeriod.RUN)
         self._library = library
         self._emit = emit
@@ -230,15 +230,9 @@ class Runs:
         lock = await take_run_lock(self._library)
         try:
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
-            run = Run(
-                plan,
-                allowance,
-                self._library,
-                self.knowledge,
-                self.version,
-                self._emit,
-                self._held_until.get(_quota(plan.settings), -math.inf),
-            )
+            version = self.versions.at(settings.base_url)
+            held_until = self._held_until.get(_quota(plan.settings), -math.inf)
+            run = Run(plan, allowance, self._library, self.knowledge, version, self._emit, held_until)
         except BaseException:
             lock.release()
             raise

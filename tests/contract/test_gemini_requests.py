@@ -47,6 +47,10 @@ def has_schema(received: Received) -> bool:
     return "responseSchema" in received.json["generationConfig"]
 
 
+def version(received: Received) -> str:
+    return received.path.split("/")[1]
+
+
 async def test_a_schema_that_is_rejected_is_left_out_from_then_on_in_the_run(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 40)
     async with (
@@ -101,16 +105,15 @@ async def test_an_unknown_field_switches_the_api_version_for_good(tmp_path: Path
     refused: list[str] = []
 
     def script(received: Received) -> Reply | None:
-        version = received.path.split("/")[1]
         if not refused:
-            refused.append(version)
-        return standin.unknown_name("systemInstruction") if version == refused[0] else None
+            refused.append(version(received))
+        return standin.unknown_name("systemInstruction") if version(received) == refused[0] else None
 
     async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
         for _ in range(2):
             done = await subject.tag(batch_size=10, max_parallel=1, file_ids=list(range(1, 41)))
             assert done["processed_files"] == 40
-        versions = [r.path.split("/")[1] for r in gemini.journal]
+        versions = [version(r) for r in gemini.journal]
         assert {versions[0], versions[1]} == {"v1", "v1beta"}
         assert versions[1:] == [versions[1]] * 8
         assert library.tagged == 40
@@ -124,6 +127,59 @@ async def test_both_versions_refusing_a_field_end_the_run(tmp_path: Path) -> Non
     ):
         done = await subject.tag()
         assert (done["status"], done["remaining_files"], gemini.arrived) == ("failed", 20, 2)
+
+
+async def test_a_remembered_version_that_is_refused_later_gives_way_to_the_other_again(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    known = ["v1"]
+
+    def script(received: Received) -> Reply | None:
+        return standin.unknown_name("systemInstruction") if version(received) not in known else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag(file_ids=[1])
+        known[:] = ["v1beta"]
+        assert (await subject.tag())["status"] == "completed"
+        known.clear()
+        assert (await subject.tag(file_ids=[1, 2]))["status"] == "failed"
+        assert [version(r) for r in gemini.journal] == ["v1beta", "v1", "v1", "v1beta", "v1beta", "v1"]
+
+
+async def test_one_version_refused_for_some_requests_and_the_other_for_others_ends_no_run(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    of_version = {"v1beta": "mapping", "v1": "tagging"}
+
+    def script(received: Received) -> Reply | None:
+        return standin.unknown_name("x") if received.kind == of_version[version(received)] else None
+
+    async with (
+        standin.running(script=script, hallucinate=1.0) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        assert (await subject.tag(batch_size=10, max_parallel=1))["processed_files"] == 40
+        sent = [(version(received), received.body) for received in gemini.journal]
+        assert len({*sent}) == len(sent), "no version is asked again what it has refused"
+
+
+async def test_a_version_is_remembered_for_its_base_url_alone(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+
+    def script(received: Received) -> Reply | None:
+        return standin.unknown_name("systemInstruction") if version(received) == "v1beta" else None
+
+    async with (
+        standin.running(script=script) as first,
+        standin.running() as second,
+        harness.start(library, first) as subject,
+    ):
+        await subject.tag(file_ids=[1])
+        await subject.result("configure", base_url=second.base_url)
+        await subject.tag(file_ids=[2])
+        assert [version(received) for received in second.journal] == ["v1beta"]
+        await subject.result("configure", base_url=first.base_url)
+        await subject.tag(file_ids=[3])
+        assert await subject.result("check_gemini_api_key", verify=True) is True
+        assert [version(received) for received in first.journal] == ["v1beta", "v1", "v1", "v1"]
 
 
 async def test_the_sdks_own_variables_redirect_nothing(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ async def estimate_cost(app: App, params: EstimateCostParams) -> Answer[CostEsti
 
 async def preview_request(app: App, params: PreviewParams) -> Answer[Preview]:
     """The first request of each batch of these files, to the byte as a run would send it; nothing is sent."""
-    return Answer(await estimates.preview(app.library, app.settings, app.runs.version, params))
+    version = app.runs.versions.at(app.settings.base_url)
+    return Answer(await estimates.preview(app.library, app.settings, version, params))
 
 
 async def get_tagging_history(app: App, params: FileParams) -> Answer[list[HistoryEntry]]:

@@ -17,7 +17,6 @@ from sidecar.contract import (
 )
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.opening import open_client
-from sidecar.gemini.requests import ApiVersion
 from sidecar.rpc.methods.app import Answer, App
 
 
@@ -54,7 +53,7 @@ async def check_key(app: App, params: CheckKeyParams) -> Answer[bool]:
     """Whether there is an API key, or with `verify` whether the API accepts it."""
     if app.settings.api_key is None or not params.verify:
         return Answer(app.settings.api_key is not None)
-    version = ApiVersion()
+    version = app.runs.versions.at(app.settings.base_url)
     try:
         async with open_client(app.settings) as client:
             await client.look_at_model(version.current)
