@@ -23,6 +23,7 @@ _BLOCKED = frozenset(
         "ESCALATION",
     }
 )
+_CLEAN = frozenset({"STOP", "FINISH_REASON_UNSPECIFIED", ""})
 
 
 class _Part(Struct):
@@ -78,22 +79,25 @@ def read_answer(body: str) -> Answer:
 
 
 def _reply(response: _Response) -> Reply:
-    """The text of the first candidate without thoughts, and what is wrong with how it ended."""
+    """The first candidate that says something and was not blocked; where there is none, the first of all."""
     if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
         return Reply("", Reason.BLOCKED)
-    candidate = response.candidates[0] if response.candidates else None
-    if candidate is None:
+    replies = [_said(candidate) for candidate in response.candidates or ()]
+    sound = (reply for reply in replies if reply.text and reply.fault is not Reason.BLOCKED)
+    reply = next(sound, replies[0] if replies else Reply(""))
+    if not reply.text and reply.fault is None:
         raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
+    return reply
+
+
+def _said(candidate: _Candidate) -> Reply:
+    """A candidate's text without thoughts, and what is wrong with how it ended."""
     parts = (candidate.content.parts if candidate.content else None) or []
     text = "".join(part.text for part in parts if part.text and not part.thought)
     finish = candidate.finish_reason or ""
     if finish in _BLOCKED:
         return Reply(text, Reason.BLOCKED)
-    if finish in ("STOP", "FINISH_REASON_UNSPECIFIED", ""):
-        if not text:
-            raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
-        return Reply(text)
-    return Reply(text, Reason.BAD_RESPONSE)
+    return Reply(text, None if finish in _CLEAN else Reason.BAD_RESPONSE)
 
 
 def _usage(counted: _Counted) -> Usage:

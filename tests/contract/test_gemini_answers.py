@@ -126,6 +126,20 @@ async def test_a_request_that_is_rejected_for_one_file_is_halved(tmp_path: Path)
         assert library.tagged == 3
 
 
+@pytest.mark.parametrize("first", ["STOP", "SAFETY", "MAX_TOKENS"])
+async def test_a_second_candidate_serves_where_the_first_is_empty_or_blocked(tmp_path: Path, first: str) -> None:
+    library = harness.library(tmp_path, 4)
+
+    def script(received: Received) -> Reply | None:
+        body = standin.ok(harness.answers(received)).body
+        assert isinstance(body, dict)
+        return Reply(body={**body, "candidates": [{"finishReason": first, "index": 0}, *body["candidates"]]})
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        assert (await subject.tag())["processed_files"] == 4
+        assert gemini.arrived == 1
+
+
 @pytest.mark.parametrize("text", ["no json at all", "{}", "[1, 2]", "```json\n[\n```"])
 async def test_an_answer_of_the_wrong_shape_is_halved(tmp_path: Path, text: str) -> None:
     library = harness.library(tmp_path, 8)
