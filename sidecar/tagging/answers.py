@@ -1,7 +1,8 @@
 """All that is received from Gemini: which files an answer serves and what to do with the others.
 
 Models break JSON mode in known ways: code fences, a stray tail, a body cut off in the middle, control
-characters in strings, ids as text. What can be used is used; nothing here raises.
+characters in strings, ids as text, wrappers, a line for each item. What can be used is used; nothing here raises,
+and no text takes longer than a few looks at it.
 """
 
 import json
@@ -73,6 +74,14 @@ class _StrictItem(Struct):
 _strict_items = msgspec.json.Decoder(list[_StrictItem])
 _TAG_FIELDS = frozenset({"genre", "moods", "occasions", "keywords"})
 _lenient = json.JSONDecoder(strict=False)
+_START = re.compile(r"\[(?=\s*[\[{\]])|\{(?=\s*[\"}])")
+"""Where a list of lists or objects may begin, or an object; brackets of prose seldom go on like this."""
+MOST_VALUES = 2_000
+"""JSON values one after the other; a request has at most 500 files."""
+MOST_FALSE_STARTS = 16
+"""Each may cost a look at the whole rest of the text."""
+DEEPEST_WRAPPER = 5
+"""Lists and objects inside each other, the list of items among them."""
 
 
 def read_tagging(reply: Reply, count: int) -> Reading:
@@ -114,17 +123,17 @@ def _items(text: str) -> tuple[list[tuple[int, RawTags | None]], bool]:
 def _item(value: Any) -> tuple[int, RawTags | None]:
     if not isinstance(value, dict) or not _TAG_FIELDS & value.keys():
         return 0, None
-    number, genre = _whole_number(value.get("id")), value.get("genre")
-    lists = [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]
-    if number is None or not isinstance(genre, str | None) or any(strings is None for strings in lists):
+    number = _whole_number(value.get("id"))
+    lists = [_strings(value.get(name)) for name in ("genre", "moods", "occasions", "keywords")]
+    if number is None or any(strings is None for strings in lists):
         return 0, None
-    moods, occasions, keywords = (strings or () for strings in lists)
-    return number, _tags(genre, moods, occasions, keywords)
+    genres, moods, occasions, keywords = (strings or () for strings in lists)
+    return number, _tags(genres[0] if genres else None, moods, occasions, keywords)
 
 
 def _whole_number(value: Any) -> int | None:
-    """An id, also as `"1"` or `1.0`; None for what is no whole number, 0 for what can be no id."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}", value):
+    """An id, also as `" 1 "` or `1.0`; None for what is no whole number, 0 for what can be no id."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", value, re.ASCII):
         return int(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1:
         return int(value) if 0 < value < 1e6 else 0
@@ -158,34 +167,58 @@ def _clean(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _values(text: str) -> tuple[list[Any], bool]:
-    """The entries of the first JSON array in `text`, and whether that array was whole.
+    """The entries of all JSON lists in `text` and the items that stand alone in it, and whether these are whole.
 
-    An object around the array is looked through, and one item alone counts as a list of it.
+    What cannot be read is stepped into: behind a bracket of prose the list may begin, and of a list that
+    breaks off the whole entries are found one by one.
     """
-    start = min((at for at in (text.find("["), text.find("{")) if at >= 0), default=-1)
-    if start < 0:
-        return [], False
-    try:
-        value, _ = _lenient.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return _salvaged(text, text.find("[", start) + 1), False
-    if isinstance(value, dict):
-        inner = [entry for entry in value.values() if isinstance(entry, list)]
-        if "id" in value or "invalid" in value:
-            return [value], True
-        return (inner[0], True) if len(inner) == 1 else ([], False)
-    return (value, True) if isinstance(value, list) else ([], False)
-
-
-def _salvaged(text: str, position: int) -> list[Any]:
-    """The whole entries at the head of an array that breaks off; `position` is behind its bracket."""
     values: list[Any] = []
-    while position > 0:
-        start = re.compile(r"[\s,]*").match(text, position)
-        position = start.end() if start else position
-        try:
-            value, position = _lenient.raw_decode(text, position)
-        except (ValueError, RecursionError):
+    false_starts = position = 0
+    is_found = is_listed = False
+    for _ in range(MOST_VALUES):
+        start = _START.search(text, position)
+        if start is None or false_starts > MOST_FALSE_STARTS:
             break
-        values.append(value)
-    return values
+        try:
+            value, position = _lenient.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            false_starts, position = false_starts + 1, start.end()
+            continue
+        entries = _entries(value, DEEPEST_WRAPPER)
+        if entries is not None:
+            values += entries
+            is_found = True
+            is_listed |= not false_starts and not _is_item(value)
+    return values, is_found and (is_listed or not false_starts)
+
+
+def _entries(value: Any, depth: int) -> list[Any] | None:
+    """The entries of the one list in `value`, whatever is wrapped around it; None for no list or several."""
+    if depth == 0:
+        return None
+    if isinstance(value, list):
+        return _listed(value, depth)
+    if _is_item(value):
+        return [value]
+    return _unwrapped(value, depth) if isinstance(value, dict) else None
+
+
+def _listed(value: list[Any], depth: int) -> list[Any] | None:
+    if len(value) == 1 and not _is_item(value[0]):
+        value = _entries(value[0], depth - 1) or value
+    return value if not value or any(isinstance(entry, dict) for entry in value) else None
+
+
+def _unwrapped(value: dict[str, Any], depth: int) -> list[Any] | None:
+    if value and all(isinstance(entry, dict) and _whole_number(key) for key, entry in value.items()):
+        return [{"id": key, **entry} for key, entry in value.items()]
+    inner = [found for entry in value.values() if (found := _entries(entry, depth - 1)) is not None]
+    filled = [entries for entries in inner if entries]
+    if len(filled) == 1:
+        return filled[0]
+    return [] if inner and not filled else None
+
+
+def _is_item(value: Any) -> bool:
+    """One file's tags, or one mapping."""
+    return isinstance(value, dict) and ("invalid" in value or not _TAG_FIELDS.isdisjoint(value))

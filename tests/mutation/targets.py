@@ -3,7 +3,7 @@
 TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py", "tests/test_jsonrpc_batches.py"),
     "sidecar.contract.params": ("tests/test_params.py",),
-    "sidecar.tagging.answers": ("tests/test_answers.py",),
+    "sidecar.tagging.answers": ("tests/test_answers.py", "tests/test_hostile_answers.py"),
     "sidecar.gemini.policy": ("tests/test_policy.py",),
     "sidecar.gemini.pace": ("tests/test_pace.py",),
     "sidecar.contract.addresses": ("tests/test_addresses.py",),

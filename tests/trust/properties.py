@@ -12,7 +12,15 @@ import hypothesis
 import trio
 from hypothesis import HealthCheck
 
-from tests import test_answers, test_failures, test_jsonrpc, test_lines, test_paths, test_settings, test_vocabulary
+from tests import (
+    test_failures,
+    test_hostile_answers,
+    test_jsonrpc,
+    test_lines,
+    test_paths,
+    test_settings,
+    test_vocabulary,
+)
 from tests.trust.row import Counts, Row, attempt
 
 PROPERTIES: tuple[Callable[[], None], ...] = (
@@ -20,7 +28,7 @@ PROPERTIES: tuple[Callable[[], None], ...] = (
     test_jsonrpc.test_a_result_survives_the_wire,
     test_jsonrpc.test_a_string_id_comes_back_as_the_string_it_was,
     test_lines.test_where_the_chunks_were_cut_makes_no_difference,
-    test_answers.test_no_text_raises_and_every_file_is_sorted_exactly_once,
+    test_hostile_answers.test_no_text_raises_and_every_file_is_sorted_exactly_once,
     test_failures.test_no_body_and_no_header_raises,
     test_vocabulary.test_any_text_can_be_looked_up,
     test_vocabulary.test_every_tag_finds_itself,
