@@ -34,6 +34,7 @@ COUNTED = (
     Failure.UNUSABLE,
     Failure.FOREIGN_PAGE,
     Failure.UNAVAILABLE,
+    Failure.UNTRUSTED,
     Failure.TIMEOUT,
 )
 LIMITS = Limits(max_attempts=5, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)
@@ -139,7 +140,11 @@ def test_a_request_has_met_nothing_and_is_sent_with_schema_on_the_configured_tie
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [(Failure.UNAVAILABLE, Reason.SERVICE_UNAVAILABLE), (Failure.TIMEOUT, Reason.TIMEOUT)],
+    [
+        (Failure.UNAVAILABLE, Reason.SERVICE_UNAVAILABLE),
+        (Failure.UNTRUSTED, Reason.SERVICE_UNAVAILABLE),
+        (Failure.TIMEOUT, Reason.TIMEOUT),
+    ],
 )
 def test_a_transient_failure_backs_off_and_fails_at_the_last_attempt(kind: Failure, reason: Reason) -> None:
     waits = [decided(kind, Tries(attempts=done)) for done in range(4)]
@@ -150,7 +155,7 @@ def test_a_transient_failure_backs_off_and_fails_at_the_last_attempt(kind: Failu
 
 
 def test_a_transient_failure_uses_up_an_attempt_and_nothing_else() -> None:
-    for kind in (Failure.UNAVAILABLE, Failure.TIMEOUT):
+    for kind in (Failure.UNAVAILABLE, Failure.UNTRUSTED, Failure.TIMEOUT):
         assert counted(Tries(1, 2, 1, True), GeminiError(kind)) == Tries(2, 2, 1, True)
 
 
@@ -221,9 +226,29 @@ def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_t
     [(0, ""), (0.5, ""), (1, " for 1 s"), (90, " for 1 min 30 s"), (600.0, " for 10 min"), (86_400, " for 24 h")],
 )
 def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, words: str) -> None:
-    end = ended_by_outage(msgspec.structs.replace(LIMITS, outage_max_seconds=seconds))
+    limits = msgspec.structs.replace(LIMITS, outage_max_seconds=seconds)
+    end = ended_by_outage(GeminiError(Failure.UNAVAILABLE, "Connection refused."), limits)
     assert end.status is RunStatus.FAILED
-    assert end.message.startswith(f"Gemini could not be reached{words}. Check the network")
+    assert end.message.startswith(f"Gemini could not be reached{words} (Connection refused). Check the network")
+
+
+@pytest.mark.parametrize(
+    ("kind", "http_status", "words", "advice"),
+    [
+        (Failure.UNAVAILABLE, 503, "Gemini has been overloaded for 10 min (the cause). Start", "again later: it"),
+        (Failure.UNAVAILABLE, 502, "Gemini has answered with errors only for 10 min (the cause).", "again later"),
+        (Failure.TIMEOUT, 0, "Gemini could not be reached for 10 min (the cause). Check", "network connection"),
+        (Failure.UNTRUSTED, 0, "Gemini could not be reached for 10 min. the cause.", "Mend that and start"),
+        (Failure.FOREIGN_PAGE, 200, "Something other than Gemini has answered for 10 min (the cause).", "sign-in"),
+    ],
+)
+def test_an_outage_is_told_by_its_last_cause_and_what_helps_against_that(
+    kind: Failure, http_status: int, words: str, advice: str
+) -> None:
+    message = ended_by_outage(GeminiError(kind, "the cause.", http_status=http_status), LIMITS).message
+    assert message.startswith(words) and advice in message
+    assert message.endswith("it goes on where it stopped.")
+    assert ("network" in message) == (http_status in (0, 200) and kind is not Failure.UNTRUSTED)
 
 
 @pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])

@@ -115,6 +115,13 @@ def test_several_reasons_are_said_the_most_frequent_first() -> None:
     )
 
 
+@pytest.mark.parametrize("reason", [Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT])
+def test_where_gemini_did_not_answer_the_last_cause_is_said_too(reason: Reason) -> None:
+    state = tally().with_batch(BatchOutcome(0, [FileFailure(1, "1.mp3", reason, "Earlier.")]))
+    state = state.with_batch(BatchOutcome(8, [FileFailure(2, "2.mp3", reason, "No route.")]))
+    assert said_at_the_end(state).endswith("). No route. Start tagging again to retry what failed.")
+
+
 def test_skipped_files_have_their_own_reasons() -> None:
     state = tally().with_batch(BatchOutcome(8, failures(Reason.CHANGED, Reason.DELETED)))
     assert said_at_the_end(state) == (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Stop = Halve | GiveUp | End
 """What a call may come to instead of a reply."""
 
-TRANSIENT = (Failure.UNAVAILABLE, Failure.TIMEOUT)
+TRANSIENT = (Failure.UNAVAILABLE, Failure.UNTRUSTED, Failure.TIMEOUT)
 
 
 class Meter:
@@ -76,6 +76,7 @@ class Calls:
         self._limiter = trio.CapacityLimiter(pace.concurrency)
         self._over = False
         self._schema_refused = False
+        self._end_of_outage: End | None = None
         self.pace = pace
 
     async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
@@ -167,6 +168,8 @@ class Calls:
     def _book(self, failed: "_Failed", batch: int, now: float) -> bool:
         """Tells the pace; True when the failure uses up one of the request's tries."""
         kind, sent_at = failed.error.kind, failed.sent_at
+        if kind in TRANSIENT or kind is Failure.FOREIGN_PAGE:
+            self._end_of_outage = ended_by_outage(failed.error, self._limits)
         if kind in TRANSIENT:
             return self.pace.failed(batch, sent_at, now, random.random())
         if kind is Failure.FOREIGN_PAGE:
@@ -197,8 +200,7 @@ class Calls:
             await trio.sleep(seconds)
 
     def _outage_over(self) -> End | None:
-        over = self.pace.outage_left(trio.current_time()) == 0
-        return ended_by_outage(self._limits) if over else None
+        return self._end_of_outage if self.pace.outage_left(trio.current_time()) == 0 else None
 
 
 class _Place(Place):

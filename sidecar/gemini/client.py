@@ -234,11 +234,26 @@ def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
     text = redactor.redact(" ".join(str(error).split()))[:200]
     if isinstance(error, _SETTING_ERRORS):
         return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
+    if _is_untrusted(error):
+        detail = (
+            "Gemini's certificate is not trusted: a proxy or virus scanner may be reading along; SSL_CERT_FILE "
+            "names its certificates"
+        )
+        return GeminiError(Failure.UNTRUSTED, detail, status="UNTRUSTED_CERTIFICATE")
     if isinstance(error, httpx.TimeoutException):
         return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
     if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
         return GeminiError(Failure.FOREIGN_PAGE, text or "an unreadable answer", status="BAD_ANSWER")
     return GeminiError(Failure.UNAVAILABLE, text or "the connection broke", status="UNREACHABLE")
+
+
+def _is_untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate's check stands behind it; httpx, httpcore and trio wrap it."""
+    for _ in range(10):
+        if error is None or isinstance(error, ssl.SSLCertVerificationError):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, ssl.SSLCertVerificationError)
 
 
 def _unreadable(error: Exception) -> GeminiError:

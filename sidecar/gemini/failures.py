@@ -16,12 +16,14 @@ from sidecar.redaction import Redactor
 class Failure(StrEnum):
     """The rows of the contract's table; the policy decides by these alone.
 
-    SHED is the 503 of a request on the flex tier, which Gemini may turn away when it is busy.
+    SHED is the 503 of a request on the flex tier, which Gemini may turn away when it is busy. UNTRUSTED is a
+    certificate that is not trusted: nothing was sent.
     """
 
     RATE_LIMITED = "rate_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"
     UNAVAILABLE = "unavailable"
+    UNTRUSTED = "untrusted"
     SHED = "shed"
     TIMEOUT = "timeout"
     UNUSABLE = "unusable"

@@ -14,6 +14,9 @@ MAX_REFUSALS = 10
 MAX_UNUSABLE = 2
 """Sends after the first, for a 200 that holds nothing usable (CONTRACT sections 6 and 9)."""
 
+OVERLOADED = 503
+"""HTTP's number for it, and Gemini's."""
+
 
 class Limits(Struct, frozen=True):
     """The settings that bound retries; seconds unless the name says otherwise."""
@@ -100,7 +103,7 @@ def counted(tries: Tries, error: GeminiError) -> Tries:
             return replace(tries, refusals=tries.refusals + 1)
         case Failure.UNUSABLE | Failure.FOREIGN_PAGE:
             return replace(tries, unusable=tries.unusable + 1)
-        case Failure.UNAVAILABLE | Failure.TIMEOUT:
+        case Failure.UNAVAILABLE | Failure.UNTRUSTED | Failure.TIMEOUT:
             return replace(tries, attempts=tries.attempts + 1)
         case _:
             return tries
@@ -172,6 +175,7 @@ _TABLE: dict[Failure, _Row] = {
         RunStatus.QUOTA_EXHAUSTED,
     ),
     Failure.UNAVAILABLE: _transient(Reason.SERVICE_UNAVAILABLE),
+    Failure.UNTRUSTED: _transient(Reason.SERVICE_UNAVAILABLE),
     Failure.TIMEOUT: _transient(Reason.TIMEOUT),
     Failure.UNUSABLE: _unusable,
     Failure.FOREIGN_PAGE: _unusable,
@@ -207,14 +211,24 @@ def ended_by_versions(error: GeminiError) -> End:
     )
 
 
-def ended_by_outage(limits: Limits) -> End:
-    """An outage has lasted for as long as it may; below a second that is not worth a number."""
+def ended_by_outage(error: GeminiError, limits: Limits) -> End:
+    """An outage has lasted for as long as it may, with `error` last; below a second that is not worth a number."""
     how_long = f" for {duration(limits.outage_max_seconds)}" if limits.outage_max_seconds >= 1 else ""
-    return End(
-        RunStatus.FAILED,
-        f"Gemini could not be reached{how_long}. Check the network connection and start tagging again: it goes "
-        "on where it stopped.",
-    )
+    cause = error.detail.rstrip(".") or error.status
+    if error.kind is Failure.UNTRUSTED:
+        what, advice = f"Gemini could not be reached{how_long}. {cause}", "Mend that and start tagging again"
+    elif error.kind is Failure.FOREIGN_PAGE:
+        what = f"Something other than Gemini has answered{how_long} ({cause})"
+        advice = "Check whether the network asks for a sign-in, and start tagging again"
+    elif error.http_status == OVERLOADED:
+        what, advice = f"Gemini has been overloaded{how_long} ({cause})", "Start tagging again later"
+    elif error.http_status:
+        what = f"Gemini has answered with errors only{how_long} ({cause})"
+        advice = "Start tagging again later"
+    else:
+        what = f"Gemini could not be reached{how_long} ({cause})"
+        advice = "Check the network connection and start tagging again"
+    return End(RunStatus.FAILED, f"{what}. {advice}: it goes on where it stopped.")
 
 
 def _clock(when: datetime, now: datetime) -> str:

@@ -23,9 +23,14 @@ _REASONS = {
     Reason.DELETED: "deleted meanwhile",
 }
 
+_UNANSWERED = (Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT)
+
 
 class Tally(Struct, frozen=True, kw_only=True):
-    """A run's counters; `current_batch` counts finished batches."""
+    """A run's counters; `current_batch` counts finished batches.
+
+    `unanswered` is what was said of the last file that failed because Gemini did not answer.
+    """
 
     total_files: int
     total_batches: int
@@ -34,6 +39,7 @@ class Tally(Struct, frozen=True, kw_only=True):
     skipped_files: int = 0
     current_batch: int = 0
     reasons: dict[Reason, int] = {}
+    unanswered: str = ""
 
     @property
     def remaining_files(self) -> int:
@@ -48,9 +54,11 @@ class Tally(Struct, frozen=True, kw_only=True):
 
     def with_batch(self, outcome: BatchOutcome) -> "Tally":
         """The tally after one more finished batch."""
-        reasons = dict(self.reasons)
+        reasons, unanswered = dict(self.reasons), self.unanswered
         for failure in outcome.failures:
             reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
+            if failure.reason in _UNANSWERED:
+                unanswered = failure.message
         return msgspec.structs.replace(
             self,
             processed_files=self.processed_files + outcome.tagged,
@@ -58,6 +66,7 @@ class Tally(Struct, frozen=True, kw_only=True):
             skipped_files=self.skipped_files + outcome.skipped,
             current_batch=self.current_batch + 1,
             reasons=reasons,
+            unanswered=unanswered,
         )
 
 
@@ -115,7 +124,7 @@ def _message(tally: Tally, status: RunStatus, why: str, done: str) -> str:
     if why:
         return f"{why} So far: {head}."
     if tally.failed_files:
-        return f"{head}. Start tagging again to retry what failed."
+        return " ".join(filter(None, (f"{head}.", tally.unanswered, "Start tagging again to retry what failed.")))
     return f"{head}."
 
 

@@ -1,9 +1,13 @@
 """CONTRACT section 6: a service that fails, for a moment, for long or for good."""
 
-from collections.abc import Callable
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
@@ -173,8 +177,52 @@ async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(
         await subject.result("configure", **harness.FAST, outage_max_seconds=outage_max_seconds)
         done = await subject.tag(batch_size=10)
         assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
-        assert done["message"].startswith("Gemini could not be reached. Check the network connection")
+        assert done["message"].startswith("Gemini could not be reached (")
+        assert "). Check the network connection and start tagging again" in done["message"]
         assert library.tagged == 0
+
+
+async def test_an_outage_of_an_overloaded_service_says_to_come_back_later(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with (
+        standin.running(script=lambda _: standin.unavailable()) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST, outage_max_seconds=0)
+        done = await subject.tag(batch_size=10)
+        assert done["message"].startswith("Gemini has been overloaded (The model is overloaded.")
+        assert "again later" in done["message"] and "network" not in done["message"]
+
+
+@asynccontextmanager
+async def untrusted() -> AsyncIterator[str]:
+    """A server whose certificate nobody has signed: its URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
+
+    async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.do_handshake()
+
+    async with trio.open_nursery() as nursery:
+        start = partial(trio.serve_ssl_over_tcp, serve, 0, context, host="127.0.0.1")
+        [listener] = await nursery.start(start)
+        yield f"https://127.0.0.1:{listener.transport_listener.socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_that_is_not_trusted_is_named_wherever_it_is_the_cause(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    cause = "certificate is not trusted: a proxy or virus scanner may be reading along; SSL_CERT_FILE names"
+    async with untrusted() as url, harness.start(library, env={"GOOGLE_GEMINI_BASE_URL": url}) as subject:
+        await subject.result("configure", **harness.FAST, max_attempts=2, outage_max_seconds=0)
+        done = await subject.tag(batch_size=20)
+        assert (done["status"], done["failed_files"]) == ("completed", 20) and cause in done["message"]
+        assert all(cause in failure["message"] for failure in (await subject.result("get_run"))["failures"])
+        assert cause in (await subject.error("check_gemini_api_key", verify=True))["message"]
+        done = await subject.tag(batch_size=5)
+        assert (done["status"], done["failed_files"]) == ("failed", 0) and cause in done["message"]
+        assert "Check the network" not in done["message"]
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
