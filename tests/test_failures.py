@@ -203,6 +203,14 @@ def test_an_unknown_field_asks_for_the_other_api_version() -> None:
     assert judged(400, error(message)).kind is Failure.UNKNOWN_FIELD
 
 
+def test_an_unknown_field_may_be_named_in_the_details_alone() -> None:
+    sentence = 'Unknown name "serviceTier": Cannot find field.'
+    details = [{"fieldViolations": ["text", {"field": "x"}, {"description": 7}, {"description": sentence}]}]
+    found = judged(400, error("Invalid JSON payload received.", details=details))
+    assert (found.kind, found.detail) == (Failure.UNKNOWN_FIELD, sentence)
+    assert judged(400, error("x", details=[{"fieldViolations": [{"description": "x"}]}])).kind is Failure.REJECTED
+
+
 def test_a_country_without_a_free_tier_is_a_location_too() -> None:
     sentence = "Gemini API free tier is not available in your country. Please enable billing on your project."
     assert judged(400, error(sentence, word="FAILED_PRECONDITION")).kind is Failure.LOCATION
@@ -243,6 +251,8 @@ JSON_VALUES = st.recursive(
                     "details",
                     "reason",
                     "violations",
+                    "fieldViolations",
+                    "description",
                     "quotaId",
                     "quotaValue",
                     "quotaDimensions",

@@ -93,6 +93,7 @@ class _Answer(NamedTuple):
     status: int
     message: str
     reasons: frozenset[str]
+    unknown_name: str
 
 
 _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
@@ -102,10 +103,10 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
     (Failure.LOCATION, lambda a: "location is not supported" in a.message or _NO_FREE_TIER in a.message),
     (Failure.FORBIDDEN, lambda a: a.status == 403),
     (Failure.MODEL_UNKNOWN, lambda a: a.status == 404),
-    (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and "unknown name" in a.message),
+    (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and a.unknown_name != ""),
     (Failure.UNAVAILABLE, lambda a: a.status in (408, 499) or a.status >= 500),
     (Failure.REJECTED, lambda a: 400 <= a.status < 500),
-    (Failure.FOREIGN_PAGE, lambda a: a.status != 429),
+    (Failure.FOREIGN_PAGE, lambda _: True),
 )
 """First match wins: a bad key is a 400, so the reason is looked at before the number."""
 
@@ -113,9 +114,16 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
 def _kind(status: int, message: str, details: list[dict[str, Any]], model: str) -> tuple[Failure, str]:
     if status == 429 and (quota := _exhausted(message, details, model)):
         return Failure.QUOTA_EXHAUSTED, quota
-    answer = _Answer(status, message.lower(), frozenset(str(detail.get("reason")) for detail in details))
+    reasons = frozenset(str(detail.get("reason")) for detail in details)
+    answer = _Answer(status, message.lower(), reasons, _unknown_name(message, details))
     kind = next(failure for failure, matches in _ROWS if matches(answer))
-    return kind, message or f"HTTP {status}"
+    return kind, (answer.unknown_name if kind is Failure.UNKNOWN_FIELD else message) or f"HTTP {status}"
+
+
+def _unknown_name(message: str, details: list[dict[str, Any]]) -> str:
+    """The sentence that names a field which the API does not know; it may stand in the details alone."""
+    told = [message, *(_line(violation.get("description")) for violation in _each(details, "fieldViolations"))]
+    return next((sentence for sentence in told if "unknown name" in sentence.lower()), "")
 
 
 def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> str:
@@ -123,7 +131,7 @@ def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> str:
 
     A per-day violation wins whatever short delay stands beside it (OmniRoute#9504, Graphify#2840).
     """
-    for violation in _violations(details):
+    for violation in _each(details, "violations"):
         quota = str(violation.get("quotaId") or violation.get("quotaMetric") or "")
         limit = violation.get("quotaValue")
         dimensions = violation.get("quotaDimensions")
@@ -138,9 +146,10 @@ def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> str:
     return f"the prepaid credit or spending limit ({message})" if _SPENT.search(message) else ""
 
 
-def _violations(details: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _each(details: list[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
+    """The objects in the lists of that name."""
     for detail in details:
-        for violation in _list(detail.get("violations")):
+        for violation in _list(detail.get(name)):
             if isinstance(violation, dict):
                 yield violation
 
