@@ -93,14 +93,26 @@ def test_a_day_quota_wins_over_a_minute_quota_before_it_and_a_short_delay() -> N
 def test_a_limit_of_zero_ends_whether_in_the_violation_or_in_the_sentence() -> None:
     for value in ("0", 0):
         body = quota({"quotaId": "RequestsPerMinute", "quotaValue": value}, retry="5s")
-        assert judged(429, body).kind is Failure.QUOTA_EXHAUSTED
+        found = judged(429, body)
+        assert (found.kind, found.detail) == (Failure.NOT_IN_PLAN, f"RequestsPerMinute of model {MODEL} is 0")
     sentence = "Quota exceeded for metric: x, limit: 0, model: m"
-    assert judged(429, error(sentence, 429)).kind is Failure.QUOTA_EXHAUSTED
+    assert judged(429, error(sentence, 429)).kind is Failure.NOT_IN_PLAN
+
+
+def test_a_limit_of_zero_wins_over_a_used_up_day_since_no_reset_lifts_it() -> None:
+    day, none = {"quotaId": "RequestsPerDay", "quotaValue": "20"}, {"quotaId": "Tokens", "quotaValue": "0"}
+    assert judged(429, quota(day, none)).kind is Failure.NOT_IN_PLAN
+    assert judged(429, quota({**day, "quotaValue": "0"})).kind is Failure.NOT_IN_PLAN
+    body = quota({"quotaId": "RequestsPerDay"})
+    assert judged(429, body).kind is Failure.QUOTA_EXHAUSTED
+    body["error"]["message"] += " limit: 0"
+    found = judged(429, body)
+    assert found.kind is Failure.NOT_IN_PLAN and "RequestsPerDay" in found.detail
 
 
 @pytest.mark.parametrize("sentence", ["This plan has limit: 0.", "limit: 0", "x" * 500 + " limit: 0, model: m"])
 def test_a_limit_of_zero_is_found_wherever_it_stands(sentence: str) -> None:
-    assert judged(429, error(sentence, 429)).kind is Failure.QUOTA_EXHAUSTED
+    assert judged(429, error(sentence, 429)).kind is Failure.NOT_IN_PLAN
 
 
 @pytest.mark.parametrize("sentence", ["limit: 0.5, model: m", "limit: 00", "limit: 10", "limit: 05"])
@@ -113,7 +125,7 @@ def test_a_limit_that_only_begins_with_zero_does_not_end(sentence: str) -> None:
     ["Your prepayment credits are depleted.", "Your project exceeded its spending cap.", "No prepaid credit."],
 )
 def test_spent_credit_ends(sentence: str) -> None:
-    assert judged(429, error(sentence, 429)).kind is Failure.QUOTA_EXHAUSTED
+    assert judged(429, error(sentence, 429)).kind is Failure.CREDIT_SPENT
 
 
 # --- delays ----------------------------------------------------------------------------------------

@@ -94,6 +94,17 @@ def test_a_used_up_quota_ends_the_run_whatever_short_delay_stands_beside_it(dela
     assert "the detail" in end.message
 
 
+def test_what_no_reset_lifts_ends_the_run_with_what_does() -> None:
+    cures = {
+        Failure.NOT_IN_PLAN: "another model (the setting `model`) or a larger",
+        Failure.CREDIT_SPENT: "Add cr",
+    }
+    for kind, cure in cures.items():
+        end = decided(kind)
+        assert isinstance(end, End) and end.status is RunStatus.QUOTA_EXHAUSTED
+        assert cure in end.message and "the detail" in end.message and "reset" not in end.message
+
+
 @pytest.mark.parametrize("kind", [Failure.RATE_LIMITED, Failure.UNAVAILABLE])
 def test_a_delay_longer_than_an_outage_ends_the_run_and_says_until_when(kind: Failure) -> None:
     assert isinstance(decided(kind, delay=600), Wait)
@@ -218,7 +229,14 @@ def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_t
     assert decided(Failure.UNKNOWN_FIELD) == OtherVersion()
     end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "Unknown name X."))
     assert end.status is RunStatus.FAILED
-    assert "(Unknown name X)" in end.message
+    assert "(Unknown name X)" in end.message and "Update" in end.message
+
+
+def test_a_tier_that_both_versions_refuse_is_told_by_its_setting() -> None:
+    for name in ("serviceTier", "service_tier"):
+        end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, f'Unknown name "{name}".'))
+        assert end.status is RunStatus.FAILED
+        assert "Set `service_tier` to `standard`." in end.message and "Update" not in end.message
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ class Failure(StrEnum):
 
     RATE_LIMITED = "rate_limited"
     QUOTA_EXHAUSTED = "quota_exhausted"
+    NOT_IN_PLAN = "not_in_plan"
+    CREDIT_SPENT = "credit_spent"
     UNAVAILABLE = "unavailable"
     UNTRUSTED = "untrusted"
     SHED = "shed"
@@ -112,8 +114,8 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
 
 
 def _kind(status: int, message: str, details: list[dict[str, Any]], model: str) -> tuple[Failure, str]:
-    if status == 429 and (quota := _exhausted(message, details, model)):
-        return Failure.QUOTA_EXHAUSTED, quota
+    if status == 429 and (exhausted := _exhausted(message, details, model)):
+        return exhausted
     reasons = frozenset(str(detail.get("reason")) for detail in details)
     answer = _Answer(status, message.lower(), reasons, _unknown_name(message, details))
     kind = next(failure for failure, matches in _ROWS if matches(answer))
@@ -126,24 +128,29 @@ def _unknown_name(message: str, details: list[dict[str, Any]]) -> str:
     return next((sentence for sentence in told if "unknown name" in sentence.lower()), "")
 
 
-def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> str:
-    """Which quota is used up for today or for good; empty when waiting a little would help.
+def _exhausted(message: str, details: list[dict[str, Any]], model: str) -> tuple[Failure, str] | None:
+    """Which quota is used up for today or for good; None when waiting a little would help.
 
-    A per-day violation wins whatever short delay stands beside it (OmniRoute#9504, Graphify#2840).
+    A limit of 0 wins, since no reset lifts it; then a per-day violation, whatever short delay stands beside
+    it (OmniRoute#9504, Graphify#2840).
     """
+    of_today = ""
+    is_zero = bool(_ZERO_LIMIT.search(message))
     for violation in _each(details, "violations"):
         quota = str(violation.get("quotaId") or violation.get("quotaMetric") or "")
         limit = violation.get("quotaValue")
         dimensions = violation.get("quotaDimensions")
         of_model = dimensions.get("model") if isinstance(dimensions, dict) else None
         name = f"{quota or 'the quota'} of model {of_model or model}"
-        if "perday" in quota.lower().replace("_", ""):
-            return name + (f" ({limit} a day)" if limit else "")
-        if str(limit) == "0":
-            return f"{name} (limit 0: the model is not part of this plan)"
-    if _ZERO_LIMIT.search(message):
-        return f"the quota of model {model} (limit 0: the model is not part of this plan)"
-    return f"the prepaid credit or spending limit ({message})" if _SPENT.search(message) else ""
+        if str(limit) == "0" or (is_zero and limit is None):
+            return Failure.NOT_IN_PLAN, f"{name} is 0"
+        if not of_today and "perday" in quota.lower().replace("_", ""):
+            of_today = name + (f" ({limit} a day)" if limit else "")
+    if is_zero:
+        return Failure.NOT_IN_PLAN, f"the quota of model {model} is 0"
+    if of_today:
+        return Failure.QUOTA_EXHAUSTED, of_today
+    return (Failure.CREDIT_SPENT, message) if _SPENT.search(message) else None
 
 
 def _each(details: list[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:

@@ -174,6 +174,16 @@ _TABLE: dict[Failure, _Row] = {
         "after the quota's reset (midnight Pacific time for daily quotas) or with a larger plan.",
         RunStatus.QUOTA_EXHAUSTED,
     ),
+    Failure.NOT_IN_PLAN: _ends(
+        "This plan does not include the model: {detail}. Choose another model (the setting `model`) or a larger "
+        "plan and start tagging again: it goes on where it stopped.",
+        RunStatus.QUOTA_EXHAUSTED,
+    ),
+    Failure.CREDIT_SPENT: _ends(
+        "Gemini's prepaid credit or spending limit is used up ({detail}). Add credit or raise the limit in Google "
+        "AI Studio and start tagging again: it goes on where it stopped.",
+        RunStatus.QUOTA_EXHAUSTED,
+    ),
     Failure.UNAVAILABLE: _transient(Reason.SERVICE_UNAVAILABLE),
     Failure.UNTRUSTED: _transient(Reason.SERVICE_UNAVAILABLE),
     Failure.TIMEOUT: _transient(Reason.TIMEOUT),
@@ -204,10 +214,13 @@ _TABLE: dict[Failure, _Row] = {
 
 def ended_by_versions(error: GeminiError) -> End:
     """Both API versions refused a field."""
+    detail = error.detail.rstrip(".")
+    if "servicetier" in detail.lower().replace("_", ""):
+        sentence = f"Gemini does not know the tier `flex` here ({detail}). Set `service_tier` to `standard`."
+        return End(RunStatus.FAILED, sentence)
     return End(
         RunStatus.FAILED,
-        f"Gemini does not accept the requests of this version of the sidecar ({error.detail.rstrip('.')}). "
-        "Update Ligeia.",
+        f"Gemini does not accept the requests of this version of the sidecar ({detail}). Update Ligeia.",
     )
 
 

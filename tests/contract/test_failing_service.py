@@ -182,6 +182,28 @@ async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(
         assert library.tagged == 0
 
 
+@pytest.mark.parametrize(
+    ("reply", "ending"),
+    [
+        (
+            standin.error(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
+            ": User location is not supported for the API use. The key of a project with billing may help.",
+        ),
+        (
+            standin.error(503, "The model is overloaded.", "UNAVAILABLE"),
+            ": The model is overloaded. Try again later.",
+        ),
+        (Reply(drop="before"), ". Check the network and the settings, then try again."),
+        (standin.html_page(), ". Check the network and the settings, then try again."),
+    ],
+)
+async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply: Reply, ending: str) -> None:
+    library = harness.library(tmp_path, 1)
+    async with standin.running(script=lambda _: reply) as gemini, harness.start(library, gemini) as subject:
+        message = (await subject.error("check_gemini_api_key", verify=True))["message"]
+        assert message.endswith(ending)
+
+
 async def test_an_outage_of_an_overloaded_service_says_to_come_back_later(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     async with (

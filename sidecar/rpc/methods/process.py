@@ -67,15 +67,32 @@ def _accepts_key(error: GeminiError) -> bool:
     match error.kind:
         case Failure.KEY_REFUSED | Failure.FORBIDDEN:
             return False
-        case Failure.MODEL_UNKNOWN | Failure.RATE_LIMITED | Failure.QUOTA_EXHAUSTED | Failure.REJECTED:
+        case Failure.MODEL_UNKNOWN | Failure.RATE_LIMITED | Failure.REJECTED:
             return True  # judged after the key
+        case Failure.QUOTA_EXHAUSTED | Failure.NOT_IN_PLAN | Failure.CREDIT_SPENT:
+            return True
         case _:
+            cause = error.detail.rstrip(".") or error.status
             raise RpcError(
                 Code.REQUEST_REFUSED,
-                f"The API key could not be checked: {error.detail or error.status}. Check the network and the "
-                "settings, then try again.",
+                f"The API key could not be checked: {cause}. {_what_to_do(error)}",
                 {"status": error.status or error.kind.value},
             )
+
+
+def _what_to_do(error: GeminiError) -> str:
+    """About a check of the key that failed. The network is not at fault where Gemini has answered."""
+    match error.kind:
+        case Failure.LOCATION:
+            return "The key of a project with billing may help."
+        case Failure.SETTING:
+            return "Change the settings, then try again."
+        case Failure.UNTRUSTED:
+            return "Mend that, then try again."
+        case Failure.UNAVAILABLE | Failure.TIMEOUT | Failure.FOREIGN_PAGE if not error.http_status:
+            return "Check the network and the settings, then try again."
+        case _:
+            return "Try again later."
 
 
 async def shutdown(app: App, _params: NoParams) -> Answer[None]:
