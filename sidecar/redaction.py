@@ -1,4 +1,4 @@
-"""Keys out of texts. Error bodies may echo the API key (timesketch#3703), logs may hold URLs with it."""
+"""Keys and passwords out of texts. Error bodies may echo the API key (timesketch#3703), logs may hold URLs."""
 
 import json
 import re
@@ -14,17 +14,20 @@ _NAMED_KEYS: Final = re.compile(r"""(?i)([?&]key=|x-goog-api-key\W{1,6}(?:b['"])
 
 
 class Redactor:
-    """Replaces API keys by `[key]`: those it was told and those that look like one. Any thread may call."""
+    """Replaces secrets by `[key]`: those it was told and what looks like an API key. Any thread may call."""
 
     def __init__(self) -> None:
         self._spellings: frozenset[str] = frozenset()
         self._known: re.Pattern[str] | None = None
 
-    def add(self, secret: str) -> None:
-        """From now on this secret is replaced too; ignored when shorter than 4 characters."""
-        if len(secret) < MIN_SECRET_CHARS:
+    def add(self, *secrets: str) -> None:
+        """From now on these are replaced too; ignored when shorter than 4 characters."""
+        found = {
+            spelling for secret in secrets if len(secret) >= MIN_SECRET_CHARS for spelling in _spellings(secret)
+        }
+        if not found:
             return
-        self._spellings |= set(_spellings(secret))
+        self._spellings |= found
         longest_first = sorted(self._spellings, key=len, reverse=True)
         # Whatever the case: percent escapes come in both.
         self._known = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)

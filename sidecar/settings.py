@@ -5,6 +5,8 @@
 
 import io
 import logging
+import re
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +22,8 @@ KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 DATABASE_VARIABLE = "LIGEIA_DATABASE"
 MODEL_VARIABLE = "LIGEIA_MODEL"
 BASE_URL_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
+
+_USER_INFO = re.compile(r"[^/]*//([^/?#]*)@")
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     outage_max_seconds: float = 600
     hints: str = ""
     service_tier: ServiceTier = ServiceTier.STANDARD
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log and no message may show: the key, and a password in the base URL, as written and decoded."""
+        user_info = _USER_INFO.match(self.base_url)
+        password = user_info[1].partition(":")[2] if user_info else ""
+        return tuple(filter(None, (self.api_key, password, urllib.parse.unquote(password))))
 
     def with_key(self, api_key: str) -> "Settings":
         """These settings with that key."""

@@ -235,7 +235,6 @@ def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_t
 def test_a_tier_that_both_versions_refuse_is_told_by_its_setting() -> None:
     for name in ("serviceTier", "service_tier"):
         end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, f'Unknown name "{name}".'))
-        assert end.status is RunStatus.FAILED
         assert "Set `service_tier` to `standard`." in end.message and "Update" not in end.message
 
 

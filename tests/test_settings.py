@@ -32,6 +32,22 @@ def test_without_any_source_the_defaults_count() -> None:
     assert (Settings().model, Settings().base_url) == (DEFAULT_MODEL, DEFAULT_BASE_URL)
 
 
+@pytest.mark.parametrize(
+    ("base_url", "secrets"),
+    [
+        ("http://ann:s%40cret@host:1/p", {"s%40cret", "s@cret"}),
+        ("https://ann:p@ss:word@host", {"p@ss:word"}),
+        ("http://ann:half@[::1", {"half"}),
+        ("http://ann@host", set()),
+        ("http://host/a:b@c", set()),
+        (DEFAULT_BASE_URL, set()),
+    ],
+)
+def test_the_key_and_a_password_in_the_base_url_are_secrets(base_url: str, secrets: set[str]) -> None:
+    assert set(Settings(base_url=base_url).secrets) == secrets
+    assert set(Settings(base_url=base_url, api_key="key").secrets) == {"key", *secrets}
+
+
 def test_every_variable_is_read_from_the_environment() -> None:
     environment = {
         "GEMINI_API_KEY": "key",

@@ -55,7 +55,7 @@ class GeminiClient:
             should_return_http_response=True,
         )
         self._redactor = Redactor()
-        self._redactor.add(settings.api_key or "")
+        self._redactor.add(*settings.secrets)
 
     async def generate(self, request: Request, version: str, place: Place) -> Answer:
         """One `generateContent`. Raises GeminiError, or NotSent when its place said no."""

@@ -46,7 +46,7 @@ _UNEXPECTED = "The sidecar met an error of its own; its log says where."
 @asynccontextmanager
 async def running_app(settings: Settings, emit: Callable[[Event], None], redactor: Redactor) -> AsyncIterator[App]:
     """The methods over an open library; when the block ends, so do the active run and the writer."""
-    redactor.add(settings.api_key or "")
+    redactor.add(*settings.secrets)
     async with open_library(settings.database) as library, trio.open_nursery() as nursery:
         yield App(settings, library, nursery, emit, redactor)
         nursery.cancel_scope.cancel()

@@ -15,6 +15,24 @@ from tests.contract.scenes import answering
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and process trees")
 
 
+async def test_a_password_in_the_base_url_is_shown_to_nobody(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    debug = ["--log-level", "debug"]
+    async with standin.running() as gemini:
+        by_environment, by_call = (
+            gemini.base_url.replace("//", f"//ann:{word}%40Secret@") for word in ("First", "Second")
+        )
+        env = {"GOOGLE_GEMINI_BASE_URL": by_environment}
+        async with harness.start(library, gemini, env=env, arguments=debug) as subject:
+            await subject.tag(file_ids=[1])
+            await subject.result("configure", base_url=by_call)
+            await subject.tag(file_ids=[1])
+            await subject.close_stdin()
+            await subject.exit_code()
+            assert gemini.arrived == 2 and b"//ann:[key]@" in subject.log
+            assert b"Secret" not in subject.log + b"".join(subject.raw)
+
+
 async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere" / "ligeia.db"
     async with harness.start(missing, None, env=harness.NO_KEY) as subject:

@@ -39,7 +39,7 @@ async def status(app: App, _params: NoParams) -> Answer[Status]:
 async def configure(app: App, params: ConfigureParams) -> Answer[Status]:
     """Changes the defaults of later runs; a run under way keeps what it started with."""
     app.settings = app.settings.configured(params)
-    app.redactor.add(app.settings.api_key or "")
+    app.redactor.add(*app.settings.secrets)
     return await status(app, NoParams())
 
 
