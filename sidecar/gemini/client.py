@@ -6,6 +6,7 @@
 
 import gc
 import json
+import logging
 import ssl
 import sys
 import warnings
@@ -219,12 +220,18 @@ def _load(secure: bool) -> tuple[ModuleType, ssl.SSLContext]:
     return google.genai, context
 
 
+def _is_true(record: logging.LogRecord) -> bool:
+    """Not what the SDK says of the two variables: the key is passed to it, whichever of them holds it."""
+    return not str(record.msg).startswith("Both GOOGLE_API_KEY and GEMINI_API_KEY are set")
+
+
 def _import_quietly() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import google.genai  # noqa: PLC0415
         import google.genai.client  # noqa: PLC0415
         import google.genai.errors  # noqa: F401, PLC0415
+    logging.getLogger("google_genai._api_client").addFilter(_is_true)
 
 
 _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)

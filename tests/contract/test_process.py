@@ -33,6 +33,17 @@ async def test_a_password_in_the_base_url_is_shown_to_nobody(tmp_path: Path) -> 
             assert b"Secret" not in subject.log + b"".join(subject.raw)
 
 
+async def test_nothing_false_is_logged_of_which_key_is_used(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    env = {"GOOGLE_API_KEY": "the-other-key"}
+    async with standin.running() as gemini, harness.start(library, gemini, env=env) as subject:
+        await subject.tag()
+        await subject.close_stdin()
+        await subject.exit_code()
+        assert gemini.journal[0].headers["x-goog-api-key"] == harness.KEY
+        assert b"GOOGLE_API_KEY" not in subject.log
+
+
 async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere" / "ligeia.db"
     async with harness.start(missing, None, env=harness.NO_KEY) as subject:
