@@ -1,5 +1,7 @@
 """tagging.paths: no home directory and no user's name leaves the machine, whatever wrote the path."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,25 @@ HOMES = [
     "/mnt/c/Users/ann/",
     "/c/Users/ann/",
     "/cygdrive/c/Users/ann/",
+    "/home2/ann/",
+    "/homes/ann/",
+    "/mnt/backup/home/ann/",
+    "/mnt/backups/2024/laptop/home/ann/",
+    "/srv/backup/home2/ann/",
+    "/media/disk/home/ann/",
+    "/media/ann/DISK/home/bob/",
+    "/run/media/ann/DISK/home/ann/",
+    "/Volumes/Backup/Macintosh/Users/ann/",
+    "D:\\Backup\\Users\\ann\\",
+    "D:\\Old\\Documents and Settings\\ann\\",
+    "file:///%68ome/ann/",
+    "file:///home/%61nn/",
+    "file:///C:/Users/ann/",
+    "file://nas/homes/ann/",
+    "asset://localhost/home/ann/",
+    "asset://localhost/%2Fhome%2Fann%2F",
+    "http://asset.localhost/C%3A%5CUsers%5Cann%5C",
+    "asset://localhost/mnt/backup/home/ann/",
 ]
 
 
@@ -61,6 +82,12 @@ def test_a_file_right_in_the_home_directory_keeps_only_its_name(home: str) -> No
         ("/home/Drips.mp3", "home/Drips.mp3"),
         ("/homework/ann/Drips.mp3", "homework/ann/Drips.mp3"),
         ("Drips.mp3", "Drips.mp3"),
+        ("Sounds/home/Kitchen/Pan.mp3", "Sounds/home/Kitchen/Pan.mp3"),
+        ("/srv/sounds/Home/Kitchen/Pan.mp3", "srv/sounds/Home/Kitchen/Pan.mp3"),
+        ("file:///srv/My%20Sounds/Drips.mp3", "srv/My Sounds/Drips.mp3"),
+        ("file:///D:/Sounds/Drips.mp3", "Sounds/Drips.mp3"),
+        ("asset://localhost/Drips.mp3", "Drips.mp3"),
+        ("http://", ""),
     ],
 )
 def test_outside_of_homes_and_roots_only_drive_and_leading_separators_go(path: str, expected: str) -> None:
@@ -82,6 +109,36 @@ def test_with_the_homes_of_two_people_neither_name_is_left() -> None:
     paths = ["/home/ann/Music/a.mp3", "/home/bob/Sounds/b.mp3"]
     root = common_root(paths[0], paths[1])
     assert [relative_path(path, root) for path in paths] == ["Music/a.mp3", "Sounds/b.mp3"]
+
+
+@pytest.mark.parametrize(
+    ("ann", "bob"),
+    [
+        ("/mnt/backup/home/ann/", "/mnt/backup/home/bob/"),
+        ("/srv/archive/2024/home/ann/", "/srv/archive/2024/home/bob/"),
+        ("D:\\Backup\\Users\\ann\\", "D:\\Backup\\Users\\bob\\"),
+        ("/mnt/one/deep/home/ann/", "/mnt/two/deep/home/bob/"),
+        ("/media/x/Disk/home/ann/", "/media/x/Disk/Other/"),
+        ("asset://localhost/home/ann/", "asset://localhost/home/bob/"),
+        ("file:///%68ome/ann/", "file:///home/bob/"),
+    ],
+)
+def test_of_two_homes_on_one_disk_neither_name_is_left(ann: str, bob: str) -> None:
+    root = common_root(ann + "x.mp3", bob + "x.mp3")
+    assert relative_path(ann + "x.mp3", root) == "x.mp3"
+    assert "bob" not in relative_path(bob + "x.mp3", root)
+
+
+@pytest.mark.parametrize(
+    "root", ["/srv/sounds/", "/home/ann/Music/", "/mnt/music/sfx/", "D:\\Sounds\\", "file:///s/t/"]
+)
+@pytest.mark.parametrize("folder", ["Home", "home", "Users", "users"])
+def test_inside_of_a_library_a_folder_of_that_name_is_an_ordinary_one(root: str, folder: str) -> None:
+    assert relative_path(f"{root}{folder}/Kitchen/Pan.mp3", root) == f"{folder}/Kitchen/Pan.mp3"
+
+
+def test_the_top_of_a_disk_may_have_a_folder_home_that_is_no_systems() -> None:
+    assert relative_path("/mnt/music/Home/Kitchen/Pan.mp3", "/mnt/music/") == "Home/Kitchen/Pan.mp3"
 
 
 def test_with_several_drives_each_path_is_cut_for_itself() -> None:
@@ -118,7 +175,8 @@ NAMES = st.text(st.characters(exclude_characters="/\\:", exclude_categories=["C"
 @given(st.sampled_from(HOMES), st.lists(NAMES, min_size=1, max_size=4))
 def test_the_users_name_is_never_left_below_a_home(home: str, names: list[str]) -> None:
     separator = "\\" if "\\" in home else "/"
-    assert relative_path(home + separator.join(names), "") == "/".join(names)
+    written = [quote(name, safe="") for name in names] if "://" in home else names
+    assert relative_path(home + separator.join(written), "") == "/".join(names)
 
 
 @given(st.lists(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=5))

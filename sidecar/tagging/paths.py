@@ -5,22 +5,32 @@ Checked on literal paths of Linux, macOS, Windows (drives, UNC, `\\\\?\\`), WSL 
 """
 
 import re
+from urllib.parse import unquote
 
 _NAME = r"[^\\/]+[\\/]+"
 _HOME = re.compile(
-    r"""^(?:file://(?:localhost)?)?(?:
+    r"""^(?:
         /*(?:[\\/]{2}[?.][\\/]|\\\?\?\\)?[a-z]:[\\/]*(?:users|documents\ and\ settings)[\\/]+NAME
       | [\\/]{2}(?:\?[\\/]unc[\\/])?NAME(?:NAME)?(?:homes?|users)[\\/]+NAME
       | [\\/]+(?:(?:var|export|usr|srv|data|nfs|mnt|net/[^/]+|mnt/wsl/[^/]+|volumes/[^/]+|system/volumes/data)/+)?
-        (?:\./+)?(?:home|users)[\\/]+(?:\./+)?NAME                                   # /home/ann
+        (?:\./+)?(?:homes?[0-9]?|users)[\\/]+(?:\./+)?NAME                          # /home/ann
+      | /+(?:mnt/[^/]+|(?:run/)?media/[^/]+(?:/[^/]+)?)/+(?-i:homes?[0-9]?)/+NAME     # /mnt/disk/home/ann
       | /+(?:(?:mnt|cygdrive)/)?[a-z]/(?:users|documents\ and\ settings)/+NAME       # /mnt/c/Users/ann
       | /+(?:run/)?media/+NAME                                                     # /media/ann
       | /+root/+
     )""".replace("NAME", _NAME),
     re.IGNORECASE | re.VERBOSE,
 )
-_ANCHOR = re.compile(r"^(?:file://)?(?:[\\/]{2}[?.][\\/])?(?:[A-Za-z]:)?[\\/]*")
-_WINDOWS = re.compile(r"^(?:[A-Za-z]:|\\)")
+_DEEP_HOME = re.compile(rf"(?<=[\\/])(?:homes?[0-9]?|[Uu]sers|Documents and Settings)[\\/]+{_NAME}")
+"""Spelled as systems do it: a sound library's own folders are called `Home` as well."""
+_OVER_LIBRARIES = re.compile(
+    r"(?:[\\/]{2}[?.][\\/])?/*(?:[a-z]:)?[\\/]*(?:(?:mnt|(?:run/)?media|run/media/[^/]+|volumes|net|srv)/+)?",
+    re.IGNORECASE,
+)
+"""A root that is no library's folder, but what disks and several libraries have in common."""
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://[^/]*", re.IGNORECASE)
+_ANCHOR = re.compile(r"^(?:[\\/]{2}[?.][\\/])?(?:/*[A-Za-z]:)?[\\/]*")
+_WINDOWS = re.compile(r"^(?:/*[A-Za-z]:|\\)")
 
 
 def common_root(first: str, last: str) -> str:
@@ -40,10 +50,37 @@ def common_root(first: str, last: str) -> str:
 def relative_path(path: str, root: str) -> str:
     """`path` below `root` or below its home directory, whichever cuts more; separators are `/`.
 
-    Outside both, without drive and leading separators. Never empty for a path that ends in a name.
+    Outside both, without URL scheme, host, drive and leading separators. Never empty for a path that ends in
+    a name.
     """
-    home = _HOME.match(path)
-    cut = max(home.end() if home else 0, len(root) if path.startswith(root) else 0)
-    rest = path[cut:] if cut else _ANCHOR.sub("", path)
-    rest = rest.lstrip("/") if not _WINDOWS.match(path) else rest.replace("\\", "/").lstrip("/")
+    local, root = _local(path, root)
+    shared = len(root) if local.startswith(root) else 0
+    home = _HOME.match(local)
+    cut = max(home.end() if home else 0, shared, _below_deep_home(local, shared))
+    rest = local[cut:] if cut else _ANCHOR.sub("", local)
+    rest = rest.lstrip("/") if not _WINDOWS.match(local) else rest.replace("\\", "/").lstrip("/")
     return rest or re.split(r"[\\/]", path)[-1]
+
+
+def _local(path: str, root: str) -> tuple[str, str]:
+    """Both without percent escapes, scheme and host, where the path is a URL (`file:`, Tauri's `asset:`)."""
+    if _URL.match(path) is None:
+        return path, root
+    path, root = unquote(path), unquote(root)
+    host = _URL.match(path)
+    cut = host.end() if host else 0
+    return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
+
+
+def _below_deep_home(path: str, shared: int) -> int:
+    """Where a home ends that lies far from the top, as in a backup; 0 where there is none.
+
+    Below the root of a library no folder is taken for one; a root that ends in one is above people's names.
+    """
+    end = 0
+    is_over_libraries = _OVER_LIBRARIES.fullmatch(path, 0, shared) is not None and _ANCHOR.sub("", path) != path
+    for home in _DEEP_HOME.finditer(path):
+        if home.start() >= shared and (end or not is_over_libraries):
+            break
+        end = home.end()
+    return end
