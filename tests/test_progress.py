@@ -104,13 +104,13 @@ def test_a_clean_run_says_how_many_were_tagged() -> None:
 def test_one_reason_is_said_without_its_number() -> None:
     state = tally().with_batch(BatchOutcome(8, failures(Reason.BLOCKED, Reason.BLOCKED)))
     assert said_at_the_end(state) == (
-        "8 files tagged, 2 failed (blocked by Gemini's safety filter). Start tagging again to retry what failed."
+        "8 files tagged, 2 failed (blocked by Gemini's content filter). Start tagging again to retry what failed."
     )
 
 
 def test_several_reasons_are_said_the_most_frequent_first() -> None:
     state = tally().with_batch(BatchOutcome(7, failures(Reason.TIMEOUT, Reason.BLOCKED, Reason.BLOCKED)))
-    assert "3 failed (2 blocked by Gemini's safety filter, 1 not answered by Gemini in time)" in said_at_the_end(
+    assert "3 failed (2 blocked by Gemini's content filter, 1 not answered by Gemini in time)" in said_at_the_end(
         state
     )
 

@@ -20,7 +20,7 @@ CHANGED = NotTagged(
 )
 EXCLUDED = NotTagged(Reason.CHANGED, "Someone excluded the file from tagging after the run had begun.")
 LEFT_OUT = NotTagged(Reason.MISSING_IN_RESPONSE, "Gemini's answer left this file out, twice.")
-BLOCKED = NotTagged(Reason.BLOCKED, "Gemini's safety filter blocked this file.")
+BLOCKED = NotTagged(Reason.BLOCKED, "Gemini's content filter blocked this file.")
 UNUSABLE = NotTagged(Reason.BAD_RESPONSE, "Gemini's answer for this file could not be used.")
 NO_TAGS = NotTagged(
     Reason.INVALID_TAGS,

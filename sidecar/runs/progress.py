@@ -12,7 +12,7 @@ from sidecar.runs.outcomes import BatchOutcome
 _REASONS = {
     Reason.MISSING_IN_RESPONSE: "left out of Gemini's answer",
     Reason.INVALID_TAGS: "given no usable tags by Gemini",
-    Reason.BLOCKED: "blocked by Gemini's safety filter",
+    Reason.BLOCKED: "blocked by Gemini's content filter",
     Reason.BAD_RESPONSE: "answered unusably by Gemini",
     Reason.RATE_LIMITED: "refused by Gemini's rate limit",
     Reason.SERVICE_UNAVAILABLE: "not answered by Gemini",

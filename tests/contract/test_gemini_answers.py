@@ -25,6 +25,7 @@ async def test_a_blocked_file_is_found_by_halving_and_fails_alone(tmp_path: Path
         assert (done["processed_files"], done["failed_files"]) == (31, 1)
         [failure] = (await subject.result("get_run"))["failures"]
         assert (failure["file_id"], failure["reason"]) == (21, "blocked")
+        assert "safety" not in failure["message"] + done["message"], "a recitation is no matter of safety"
         assert sorted(len(r.files) for r in gemini.journal) == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32]
         assert library.tagged == 31
 
