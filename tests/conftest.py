@@ -10,9 +10,14 @@ _FOLDERS = ("tauri", "frozen")
 """Whatever is tested there needs npm, Rust, a window or the frozen file."""
 
 
+_LONGEST = ("test_histories.py", "test_kills.py")
+"""First, so that in the end no worker waits for them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks those tests, so that a machine with nothing but Python can run all the others."""
     here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
     for item in items:
         if item.path.relative_to(here).parts[0] in _FOLDERS:
             item.add_marker(pytest.mark.system)

@@ -162,7 +162,7 @@ class Calls:
                 if refused_by.issuperset(API_VERSIONS):
                     return ended_by_versions(error)
                 return _Again(msgspec.structs.replace(after, refused_by=refused_by), 0)
-            case _:
+            case Halve() | GiveUp() | End():
                 return decided
 
     def _book(self, failed: "_Failed", batch: int, now: float) -> bool:
