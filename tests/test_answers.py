@@ -65,6 +65,8 @@ def test_a_clean_answer_serves_every_file() -> None:
         ", ".join(json.dumps(item(number)) for number in (1, 2)),
         "\n".join(json.dumps([item(number)]) for number in (1, 2)),
         json.dumps({"1": item(1), "2": item(2)}),
+        json.dumps({"status": "ok", "0": {}, "1": item(1), "2": without_id(item(2)), "3": "none"}),
+        f"[[[[{BOTH}]]]]",
         json.dumps({"files": {"1": {**item(1), "id": "1"}, " 2 ": without_id(item(2))}}),
     ],
 )
@@ -94,6 +96,12 @@ def test_a_wrapper_is_looked_through_a_few_times_only() -> None:
 
     assert read(wrapped(4), count=1) == Reading({0: TAGS}, (), ())
     assert read(wrapped(5), count=1) == Reading({}, (), (0,))
+    assert read(f"[[[[[{BOTH}]]]]]") == Reading({}, (), (0, 1))
+
+
+def test_what_follows_a_whole_list_does_not_break_what_the_list_left_out() -> None:
+    assert read(json.dumps([item(1)]) + ' {"') == Reading({0: TAGS}, (1,), ())
+    assert read('{" ' + json.dumps([item(1)])) == Reading({0: TAGS}, (), (1,)), "something may have come before"
 
 
 def test_of_several_genres_the_first_is_taken() -> None:
@@ -106,11 +114,8 @@ def test_one_object_alone_counts_as_a_list_of_it() -> None:
     assert read(item(1)) == Reading({0: TAGS}, (1,), ()), "whole, so the other file is asked for once more"
 
 
-def test_a_list_in_a_wrapper_is_whole() -> None:
+def test_a_list_in_a_wrapper_is_whole_but_of_two_neither_is_believed() -> None:
     assert read({"files": [item(1)]}) == Reading({0: TAGS}, (1,), ())
-
-
-def test_of_two_lists_in_a_wrapper_neither_is_believed() -> None:
     assert read({"files": [item(1)], "others": [item(2)]}) == Reading({}, (), (0, 1))
 
 
@@ -175,7 +180,8 @@ def test_ids_that_were_not_asked_for_do_not_break_what_is_missing() -> None:
 
 def test_files_left_out_of_a_whole_answer_are_missing() -> None:
     assert read([item(2)]) == Reading({1: TAGS}, (0,), ())
-    assert read([]) == Reading({}, (0, 1), ())
+    for text in ("[]", "```json\n[]\n```", '{"files": []}', '{"files": [], "note": []}'):
+        assert read(text) == Reading({}, (0, 1), ())
 
 
 @pytest.mark.parametrize("number", [None, True, 1.5, "one", "", "-1", [1], {"id": 1}, "9" * 5000])
@@ -194,6 +200,7 @@ def test_an_id_that_is_none_is_a_wrong_shape(number: Any) -> None:
         item(2, moods=[None, "eerie"]),
         item(2, keywords=[["a:b"]]),
         item(2, occasions=True),
+        {"id": 2},
         "ambient",
         7,
         None,
@@ -236,7 +243,7 @@ def test_an_empty_list_is_no_tags_also_where_the_id_is_text() -> None:
 
 def test_control_characters_in_strings_do_not_break_the_list() -> None:
     text = BOTH.replace("tavern", "ta\tvern", 1)
-    assert read(text).usable[1] == TAGS
+    assert read(text) == Reading({0: RawTags("ambient", ("eerie",), (), ("a:b",)), 1: TAGS}, (), ())
 
 
 def test_blank_long_repeated_and_unprintable_tags_are_dropped() -> None:

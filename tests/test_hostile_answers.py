@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Reason
-from sidecar.tagging.answers import Reading, Reply, read_mapping, read_tagging
+from sidecar.tagging.answers import MOST_FALSE_STARTS, MOST_VALUES, Reading, Reply, read_mapping, read_tagging
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -28,6 +28,15 @@ TEXTS = (
     | JSON_VALUES.map(json.dumps)
     | st.builds(lambda value, cut: json.dumps(value)[:cut], JSON_VALUES, st.integers(0, 60))
 )
+
+
+ITEM = '{"id": 1, "genre": "ambient"}'
+
+
+def test_so_many_values_and_places_that_are_no_values_are_looked_at() -> None:
+    for before, most in (("{} ", MOST_VALUES - 1), ('{" ', MOST_FALSE_STARTS)):
+        assert read_tagging(Reply(before * most + ITEM), 1).usable
+        assert read_tagging(Reply(before * (most + 1) + ITEM), 1) == Reading({}, (), (0,))
 
 
 @given(TEXTS, st.integers(1, 5), st.sampled_from([None, Reason.BLOCKED, Reason.BAD_RESPONSE]))

@@ -170,12 +170,9 @@ def test_a_transient_failure_uses_up_an_attempt_and_nothing_else() -> None:
         assert counted(Tries(1, 2, 1, True), GeminiError(kind)) == Tries(2, 2, 1, True)
 
 
-def test_retry_after_on_a_503_holds_everybody_at_least_that_long() -> None:
+def test_retry_after_on_a_503_holds_everybody_at_least_that_long_and_adds_no_attempt() -> None:
     assert decided(Failure.UNAVAILABLE, delay=20) == Wait(20, everyone=True)
     assert decided(Failure.UNAVAILABLE, Tries(attempts=3), delay=1) == Wait(4, everyone=True)
-
-
-def test_a_503_with_retry_after_fails_at_the_last_attempt_too() -> None:
     assert isinstance(decided(Failure.UNAVAILABLE, Tries(attempts=4), delay=20), GiveUp)
 
 
@@ -235,6 +232,7 @@ def test_an_unknown_field_goes_to_the_other_api_version_and_both_refusing_ends_t
 def test_a_tier_that_both_versions_refuse_is_told_by_its_setting() -> None:
     for name in ("serviceTier", "service_tier"):
         end = ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, f'Unknown name "{name}".'))
+        assert f'(Unknown name "{name}")' in end.message
         assert "Set `service_tier` to `standard`." in end.message and "Update" not in end.message
 
 
@@ -244,9 +242,10 @@ def test_a_tier_that_both_versions_refuse_is_told_by_its_setting() -> None:
 )
 def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, words: str) -> None:
     limits = msgspec.structs.replace(LIMITS, outage_max_seconds=seconds)
-    end = ended_by_outage(GeminiError(Failure.UNAVAILABLE, "Connection refused."), limits)
-    assert end.status is RunStatus.FAILED
-    assert end.message.startswith(f"Gemini could not be reached{words} (Connection refused). Check the network")
+    for detail, cause in (("No route to X.", "No route to X"), ("", "WORD")):
+        end = ended_by_outage(GeminiError(Failure.UNAVAILABLE, detail, status="WORD"), limits)
+        assert end.status is RunStatus.FAILED
+        assert end.message.startswith(f"Gemini could not be reached{words} ({cause}). Check the network")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ _START = re.compile(r"\[(?=\s*[\[{\]])|\{(?=\s*[\"}])")
 """Where a list of lists or objects may begin, or an object; brackets of prose seldom go on like this."""
 MOST_VALUES = 2_000
 """JSON values one after the other; a request has at most 500 files."""
-MOST_FALSE_STARTS = 16
+MOST_FALSE_STARTS = 8
 """Each may cost a look at the whole rest of the text."""
 DEEPEST_WRAPPER = 5
 """Lists and objects inside each other, the list of items among them."""
@@ -194,24 +194,21 @@ def _values(text: str) -> tuple[list[Any], bool]:
 
 def _entries(value: Any, depth: int) -> list[Any] | None:
     """The entries of the one list in `value`, whatever is wrapped around it; None for no list or several."""
+    if _is_item(value):
+        return [value]
     if depth == 0:
         return None
     if isinstance(value, list):
-        return _listed(value, depth)
-    if _is_item(value):
-        return [value]
+        if len(value) == 1:
+            return _entries(value[0], depth - 1)
+        return value if not value or any(isinstance(entry, dict) for entry in value) else None
     return _unwrapped(value, depth) if isinstance(value, dict) else None
 
 
-def _listed(value: list[Any], depth: int) -> list[Any] | None:
-    if len(value) == 1 and not _is_item(value[0]):
-        value = _entries(value[0], depth - 1) or value
-    return value if not value or any(isinstance(entry, dict) for entry in value) else None
-
-
 def _unwrapped(value: dict[str, Any], depth: int) -> list[Any] | None:
-    if value and all(isinstance(entry, dict) and _whole_number(key) for key, entry in value.items()):
-        return [{"id": key, **entry} for key, entry in value.items()]
+    by_id = [{"id": k, **entry} for k, entry in value.items() if isinstance(entry, dict) and _whole_number(k)]
+    if by_id:
+        return by_id
     inner = [found for entry in value.values() if (found := _entries(entry, depth - 1)) is not None]
     filled = [entries for entries in inner if entries]
     if len(filled) == 1:
