@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pytest
+
 from sidecar.contract import Sources, TagType
 from sidecar.tagging.answers import RawTags
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
@@ -262,3 +264,50 @@ def test_a_valid_tag_that_a_person_spelled_in_another_way_is_found() -> None:
     assert resolved.suggestion.genre == "ambient:drone" and resolved.used[0].saved
     assert not mappings.contradict(resolved.used)
     assert mappings.unknown([raw], VOCABULARY) == {}
+
+
+def test_what_fits_as_it_stands_is_taken_as_it_stands() -> None:
+    raw = RawTags("ambient:drone", ("eerie",), ("dungeon-crawl",), ("biome:cave",))
+    resolved = Mappings([CAVERN]).resolve(raw, VOCABULARY)
+    assert resolved.suggestion == Suggestion("ambient:drone", ("eerie",), ("dungeon-crawl",), ("biome:cave",))
+    assert (resolved.used, resolved.mapped, resolved.dropped, resolved.sources) == ([], (), (), Sources(valid=4))
+    moods = Mappings().resolve(RawTags(moods=("eerie",)), VOCABULARY)
+    assert (moods.suggestion, moods.sources) == (Suggestion(moods=("eerie",)), Sources(valid=1))
+
+
+@pytest.mark.parametrize("kind", TagType)
+def test_a_tag_of_any_type_outside_the_vocabulary_is_noticed(kind: TagType) -> None:
+    raw = {
+        TagType.GENRE: RawTags("polka", ("eerie",), ("dungeon-crawl",), ("biome:cave",)),
+        TagType.MOOD: RawTags("ambient:drone", ("polka",), ("dungeon-crawl",), ("biome:cave",)),
+        TagType.OCCASION: RawTags("ambient:drone", ("eerie",), ("polka",), ("biome:cave",)),
+        TagType.KEYWORD: RawTags("ambient:drone", ("eerie",), ("dungeon-crawl",), ("polka",)),
+    }[kind]
+    assert Mappings().unknown([raw], VOCABULARY) == {(kind, "polka"): "polka"}
+    assert Mappings().resolve(raw, VOCABULARY).dropped == (Dropped(kind, "polka"),)
+
+
+def test_rows_correct_what_is_known_and_nothing_else() -> None:
+    grotto = Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword")
+    mappings = Mappings([CAVERN, NOISES])
+    assert mappings.corrected([CAVERN, NOISES]) is mappings
+    assert mappings.corrected([Mapping(TagType.MOOD, "never met", "eerie", "mood")]) is mappings
+    corrected = mappings.corrected([NOISES, grotto, CAVERN])
+    assert corrected.contradict([CAVERN]) and corrected.contradict([NOISES, CAVERN])
+    assert not corrected.contradict([NOISES]) and not corrected.contradict([grotto])
+    assert not mappings.contradict([CAVERN, NOISES])
+    assert corrected.find(NOISES.key, VOCABULARY) == NOISES
+
+
+def test_a_row_that_a_learnt_mapping_replaces_corrects_nothing() -> None:
+    stale = Mapping(TagType.KEYWORD, "cavern", "biome:grotto", "keyword")
+    mappings = Mappings([stale])
+    mappings.learn(TagType.KEYWORD, "cavern", "biome:cave")
+    assert mappings.corrected([stale]) is mappings
+
+
+def test_what_gemini_had_no_word_for_stays_given_up_when_rows_are_corrected() -> None:
+    mappings = Mappings([CAVERN])
+    mappings.give_up((TagType.KEYWORD, "what"))
+    corrected = mappings.corrected([Mapping(TagType.KEYWORD, "cavern", REMOVE, "keyword")])
+    assert corrected.unknown([RawTags(keywords=("what",))], VOCABULARY) == {}

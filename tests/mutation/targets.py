@@ -63,7 +63,16 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.library.writer": {
         "CapacityLimiter(2)": "a limiter of its own for one thread",
         "busy_seconds=2": "counts for the switch to WAL alone; then SQLite's own waiting is switched off",
-        "_patiently(): return False → return True": "then the claim fails: an end by an error that reaches nobody",
+        "_IDLE_SECONDS =": "a measure of patience",
+        "idle_seconds = min(3 *": "a measure of patience",
+        "_next(): idle_seconds = min(2 * idle_seconds, _LONGEST_IDLE_SECONDS) → pass": "a measure of patience",
+        "await trio.lowlevel.checkpoint_if_cancelled() → pass": "then the job is left at once",
+        "self._data_version = None → pass": "what made it open anew has raised the generation",
+        "_open(): connection.close()": "no library that was judged is known whose procedures cannot be made",
+        "_open(): raise": "no library that was judged is known whose procedures cannot be made",
+        "_begin(): _roll_back(connection)": "needs a header that cannot be read in the moment after BEGIN",
+        "_begin(): raise": "needs a header that cannot be read in the moment after BEGIN",
+        "except (sqlite3.Error, LibraryError) as error": "needs a library that goes between two tries",
     },
     "sidecar.library.log": {
         "_ROWS_A_CHECKPOINT = 2001": "a measure: one row more",
@@ -81,6 +90,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.library.changes": {
         "continue → pass": "a shortcut: the lines below come to the same",
         "if value in now] → kept": "what goes is in `gone` too, and goes first",
+    },
+    "sidecar.tagging.mappings": {
+        "unknown(): continue → pass": "a shortcut: the lines below come to the same",
+        "_are_valid(): return": "a shortcut that is taken less often: the long way comes to the same",
     },
     "sidecar.tagging.vocabulary": {
         "strip('-X')": "after `casefold` there is no X",

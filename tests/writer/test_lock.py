@@ -140,3 +140,22 @@ async def test_only_a_foreign_lock_is_waited_for_other_troubles_are_told_at_once
         with pytest.raises(LibraryError) as caught:
             await writer.write(Job(1, 5), patience_seconds=10 * PATIENCE_SECONDS)
         assert caught.value.fault is Fault.READ_ONLY
+
+
+async def test_a_commit_waits_for_readers_where_the_library_could_not_be_switched_to_wal(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as reader:
+        reader.execute("PRAGMA journal_mode=DELETE")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM audio_files").fetchone()
+        waits: list[float] = []
+
+        def meanwhile(_: threading.Event) -> None:
+            waits.append(clock.now)
+            if len(waits) == 3:
+                reader.execute("COMMIT")
+
+        clock = Clock(meanwhile)
+        async with writing(path, clock) as writer:
+            await writer.write(Job(1, 5))
+        assert len(waits) == 3
+        assert reader.execute("SELECT rating FROM audio_files WHERE id = 1").fetchone() == (5,)

@@ -8,7 +8,7 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 const REASONS: Record<Reason, string> = {
   missing_in_response: "Gemini left them out of its answer",
   invalid_tags: "Gemini’s tags were not in your vocabulary",
-  blocked: "Gemini’s safety filter blocked them",
+  blocked: "Gemini’s content filter blocked them",
   bad_response: "Gemini’s answer could not be used",
   rate_limited: "Gemini’s rate limit refused them again and again",
   service_unavailable: "Gemini could not be reached",

@@ -69,9 +69,9 @@ async def test_a_person_enters_a_key_and_tags_a_library(desktop: Desktop) -> Non
         assert done["notices"][0].startswith(f"{FILES - rats} files tagged, {rats} failed")
         assert done["said"] == done["notices"][0]
         assert done["notices"][0] == library.scalar("SELECT message FROM auto_tag_runs")
-        assert done["failures"] == [f"Gemini’s safety filter blocked them {rats}"]
+        assert done["failures"] == [f"Gemini’s content filter blocked them {rats}"]
         assert "Cancel" not in done["buttons"]
-        await window.press(f"Gemini’s safety filter blocked them {rats}")
+        await window.press(f"Gemini’s content filter blocked them {rats}")
         await window.look_at("finished")
         assert all(state["fits"] for state in window.states), "the page scrolls sideways"
         await window.close()
