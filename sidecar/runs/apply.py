@@ -120,8 +120,8 @@ class _ApplyingRun:
         return summary_of(self._run, self._tally, status, why, datetime.now(UTC), elapsed_seconds, Usage())
 
     async def _book_end(self, row: int, summary: RunSummary) -> None:
-        is_cut_off = summary.status is RunStatus.CANCELLED
-        patience_seconds = LAST_WRITE_PATIENCE_SECONDS if is_cut_off else PATIENCE_SECONDS
+        is_whole = summary.status is RunStatus.COMPLETED
+        patience_seconds = PATIENCE_SECONDS if is_whole else LAST_WRITE_PATIENCE_SECONDS
         with trio.CancelScope(shield=True):
             await book_end(self._library, row, summary, summary.usage, patience_seconds)
 
