@@ -1,7 +1,7 @@
 """What several files of contract tests set up: what Gemini says, dry runs, undos, runs that stand still."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
@@ -77,3 +77,14 @@ async def undo(subject: Client, run_id: str) -> tuple[int, int]:
     undone = await subject.result("undo_run", run_id=run_id)
     assert undone.keys() == {"run_id", "restored_files", "skipped_files"} and undone["run_id"] == run_id
     return undone["restored_files"], undone["skipped_files"]
+
+
+@contextmanager
+def slowed(library: Library, rows: int) -> Iterator[None]:
+    """A trigger of the shell's looks at so many rows (a million: some 30 ms) for each file that is tagged."""
+    library.execute(
+        f"""CREATE TRIGGER slow AFTER UPDATE OF genre ON audio_files BEGIN
+            SELECT count(*) FROM (SELECT 1 FROM tag_vocabulary a, tag_vocabulary b LIMIT {rows}); END"""
+    )
+    yield
+    library.execute("DROP TRIGGER slow")

@@ -243,7 +243,8 @@ async def test_a_certificate_that_is_not_trusted_is_named_wherever_it_is_the_cau
         assert all(cause in failure["message"] for failure in (await subject.result("get_run"))["failures"])
         assert cause in (await subject.error("check_gemini_api_key", verify=True))["message"]
         done = await subject.tag(batch_size=5)
-        assert (done["status"], done["failed_files"]) == ("failed", 0) and cause in done["message"]
+        # Two failures in a row may be one batch's own.
+        assert done["status"] == "failed" and done["remaining_files"] >= 10 and cause in done["message"]
         assert "Check the network" not in done["message"]
 
 

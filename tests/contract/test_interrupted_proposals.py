@@ -10,7 +10,7 @@ import trio
 from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
-from tests.contract.scenes import propose, stopped_after
+from tests.contract.scenes import propose, slowed, stopped_after
 from tests.harness import NO_KEY, Client, Library
 
 
@@ -82,38 +82,23 @@ async def test_an_application_waits_for_the_shells_transaction_and_sees_what_it_
         assert library.file(7)["genre"] == "jazz:noir"
 
 
-async def test_the_end_of_the_input_in_the_middle_ends_the_process_in_time(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 600)
-    async with standin.running() as gemini, harness.start(library, gemini) as subject:
-        run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
-    async with harness.start(library, env=NO_KEY) as subject:
-        await subject.send("apply_proposals", run_id=run_id)
-        await harness.eventually(lambda: library.tagged > 0)
-        await subject.close_stdin()
-        assert await subject.exit_code(seconds=2) == 0
-    written = library.tagged
-    assert written > 0 and written % 2 == 0
-    async with harness.start(library, env=NO_KEY) as subject:
-        applied = await subject.result("apply_proposals", run_id=run_id)
-        assert applied["applied_files"] == 600 - written
-
-
 async def test_killed_in_the_middle_whole_batches_are_written_and_the_rest_can_be(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 800)
+    library = harness.library(tmp_path, 400)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         run_id, _ = await propose(subject, batch_size=4, max_parallel=8)
         before = library.shell_rows()
     async with harness.start(library, env=NO_KEY) as subject:
-        await subject.send("apply_proposals", run_id=run_id)
-        await harness.eventually(lambda: library.tagged > 0)
-        await subject.kill()
+        with slowed(library, 500_000):
+            await subject.send("apply_proposals", run_id=run_id)
+            await harness.eventually(lambda: library.tagged > 0)
+            await subject.kill()
     written = library.tagged
-    assert 0 < written < 800 and written % 4 == 0
+    assert 0 < written < 400 and written % 4 == 0
     async with harness.start(library, env=NO_KEY) as subject:
         killed = (await subject.result("list_runs"))[0]
         assert (killed["status"], killed["processed_files"]) == ("interrupted", written)
         applied = await subject.result("apply_proposals", run_id=run_id)
-        assert (applied["applied_files"], applied["skipped_files"]) == (800 - written, written)
+        assert (applied["applied_files"], applied["skipped_files"]) == (400 - written, written)
         for each in (killed["run_id"], applied["run_id"]):
             await subject.result("undo_run", run_id=each)
     after = library.shell_rows()
@@ -124,15 +109,16 @@ async def test_killed_in_the_middle_whole_batches_are_written_and_the_rest_can_b
 @asynccontextmanager
 async def held_up(library: Library, subject: Client, run_id: str) -> AsyncIterator[tuple[str, int]]:
     """An application that has written something and waits for another program: its run, and its call's id."""
-    asked = await subject.send("apply_proposals", run_id=run_id)
-    await harness.eventually(lambda: library.tagged > 0)
-    with closing(library.connect()) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield (await subject.result("list_runs"))[0]["run_id"], asked
+    with slowed(library, 500_000):
+        asked = await subject.send("apply_proposals", run_id=run_id)
+        await harness.eventually(lambda: library.tagged > 0)
+        with closing(library.connect()) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield (await subject.result("list_runs"))[0]["run_id"], asked
 
 
 async def test_an_application_is_the_active_run_and_can_be_cancelled(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 600)
+    library = harness.library(tmp_path, 200)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
         async with held_up(library, subject, run_id) as (applying, asked):
@@ -144,23 +130,26 @@ async def test_an_application_is_the_active_run_and_can_be_cancelled(tmp_path: P
             assert (cancelled["cancelled"], cancelled["status"]) == (True, "cancelled")
         answer = (await subject.wait_for(lambda m: harness.is_answer(m, asked)))["result"]
         assert answer["run_id"] == applying and answer["applied_files"] == cancelled["processed_files"]
-        assert 0 < cancelled["processed_files"] == library.tagged < 600
+        assert 0 < cancelled["processed_files"] == library.tagged < 200
         assert (await subject.result("status"))["active_run_id"] is None
         rest = await subject.result("apply_proposals", run_id=run_id)
-        assert rest["applied_files"] == 600 - answer["applied_files"]
+        assert rest["applied_files"] == 200 - answer["applied_files"]
 
 
 @pytest.mark.parametrize("end", ["shutdown", "end of stdin"])
 async def test_at_the_end_an_application_is_cancelled_and_its_call_answered(tmp_path: Path, end: str) -> None:
-    library = harness.library(tmp_path, 600)
+    library = harness.library(tmp_path, 200)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         run_id, _ = await propose(subject, batch_size=2, max_parallel=8)
-        await subject.send("apply_proposals", run_id=run_id)
-        await harness.eventually(lambda: library.tagged > 0)
-        if end == "shutdown":
-            await subject.send("shutdown")
-        await subject.close_stdin()  # from here on every call must have got its answer
-        assert await subject.exit_code(seconds=2) == 0
+        with slowed(library, 500_000):
+            await subject.send("apply_proposals", run_id=run_id)
+            await harness.eventually(lambda: library.tagged > 0)
+            if end == "shutdown":
+                await subject.send("shutdown")
+            await subject.close_stdin()  # from here on every call must have got its answer
+            assert await subject.exit_code(seconds=2) == 0
     async with harness.start(library, env=NO_KEY) as subject:
         applying = (await subject.result("list_runs"))[0]
         assert (applying["status"], applying["processed_files"]) == ("cancelled", library.tagged)
+        applied = await subject.result("apply_proposals", run_id=run_id)
+        assert applied["applied_files"] == 200 - applying["processed_files"]

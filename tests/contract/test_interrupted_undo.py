@@ -8,7 +8,7 @@ import trio
 from sidecar.demo import standin
 from sidecar.demo.standin import Reply
 from tests import harness
-from tests.contract.scenes import files_and_tags, stopped_after, undo
+from tests.contract.scenes import files_and_tags, slowed, stopped_after, undo
 from tests.harness import NO_KEY
 
 
@@ -118,10 +118,11 @@ async def test_at_the_end_of_the_process_an_undo_is_answered_with_what_it_did(tm
     library = harness.library(tmp_path, 1200)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         run_id = (await subject.tag(batch_size=100, max_parallel=8))["run_id"]
-        asked = await subject.send("undo_run", run_id=run_id)
-        await harness.eventually(lambda: library.tagged < 1200)
-        await subject.close_stdin()
-        assert await subject.exit_code(seconds=2) == 0
+        with slowed(library, 50_000):
+            asked = await subject.send("undo_run", run_id=run_id)
+            await harness.eventually(lambda: library.tagged < 1200)
+            await subject.close_stdin()
+            assert await subject.exit_code(seconds=2) == 0
         [answer] = [message for message in subject.transcript if harness.is_answer(message, asked)]
         assert answer["result"] == {
             "run_id": run_id, "restored_files": 1200 - library.tagged, "skipped_files": 0,
