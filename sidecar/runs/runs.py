@@ -54,7 +54,9 @@ T = TypeVar("T")
 
 
 class UnderWay:
-    """What holds the run lock. Cancel `scope` to stop it; once `stopped`, a run has a `summary`."""
+    """What holds the run lock. Cancel `scope` to stop it; once `stopped`, what `is_run` has a `summary`."""
+
+    is_run = False
 
     def __init__(self, run_id: str, lock: RunLock) -> None:
         self.run_id = run_id
@@ -66,6 +68,8 @@ class UnderWay:
 
 class ActiveRun(UnderWay):
     """A run that Gemini is asked for, from the lock's taking to its last notification."""
+
+    is_run = True
 
     def __init__(self, run: Run, lock: RunLock) -> None:
         super().__init__(run.plan.run_id, lock)
@@ -80,8 +84,6 @@ class ActiveRun(UnderWay):
 
 class Change(UnderWay):
     """What the run `run_id` wrote is taken back; or, once that run `is_run`, what another proposed is written."""
-
-    is_run = False
 
     def becomes(self, run_id: str) -> None:
         """It is booked as a run of its own from here on."""
@@ -109,8 +111,7 @@ class Runs:
     def active_run_id(self) -> str | None:
         """The run of this process that has not ended."""
         under_way = self._under_way
-        is_run = isinstance(under_way, ActiveRun) or (under_way is not None and under_way.is_run)
-        return under_way.run_id if under_way is not None and is_run else None
+        return under_way.run_id if under_way is not None and under_way.is_run else None
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
