@@ -114,6 +114,20 @@ async def test_many_tags_go_in_several_requests() -> None:
     assert [len(asked) for asked in gemini.asked] == [MOST_TAGS_A_REQUEST, MOST_TAGS_A_REQUEST, 1]
 
 
+async def test_a_tag_beyond_the_first_request_is_asked_for_by_whoever_is_free_and_by_nobody_else() -> None:
+    tags = [f"tag {number}" for number in range(MOST_TAGS_A_REQUEST + 2)]
+    unknown, gemini = UnknownTags(Mappings()), Gemini(Reply("[]"), Reply("[]"), Reply("[]"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(unknown.learn, raw(*tags), VOCABULARY, gemini.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(unknown.learn, raw(tags[-1]), VOCABULARY, gemini.ask)
+        await trio.testing.wait_all_tasks_blocked()
+        gemini.gate.set()
+    assert gemini.asked == [tags[:MOST_TAGS_A_REQUEST], [tags[-1]], [tags[-2]]]
+    assert await unknown.learn(raw(*tags), VOCABULARY, gemini.ask) is None
+    assert len(gemini.asked) == 3
+
+
 async def test_a_refusal_for_its_content_is_not_repeated_and_a_failure_is() -> None:
     refused, failed = Halve(Reason.BLOCKED, "Blocked."), GiveUp(Reason.TIMEOUT, "Too late.")
     unknown, gemini = UnknownTags(Mappings()), Gemini(failed, refused)

@@ -34,14 +34,14 @@ class UnknownTags:
         """
         raw_tags = list(tags)
         while unknown := self.mappings.unknown(raw_tags, vocabulary):
+            # Looked at anew after each request: what others ask for meanwhile is theirs.
             mine = [(key, raw) for key, raw in unknown.items() if key not in self._asking]
             if not mine:
                 await self._asking[next(iter(unknown))].wait()
                 continue
-            for start in range(0, len(mine), MOST_TAGS_A_REQUEST):
-                stop = await self._ask(dict(mine[start : start + MOST_TAGS_A_REQUEST]), vocabulary, ask)
-                if stop is not None:
-                    return stop
+            stop = await self._ask(dict(mine[:MOST_TAGS_A_REQUEST]), vocabulary, ask)
+            if stop is not None:
+                return stop
         return None
 
     async def _ask(self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask) -> Stop | None:
