@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Reason
-from sidecar.tagging.answers import MOST_FALSE_STARTS, MOST_VALUES, Reading, Reply, read_mapping, read_tagging
+from sidecar.tagging.answers import MOST_ENTRIES, MOST_FALSE_STARTS, MOST_VALUES, Reading, Reply, read_mapping, read_tagging
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -37,6 +37,20 @@ def test_so_many_values_and_places_that_are_no_values_are_looked_at() -> None:
     for before, most in (("{} ", MOST_VALUES - 1), ('{" ', MOST_FALSE_STARTS)):
         assert read_tagging(Reply(before * most + ITEM), 1).usable
         assert read_tagging(Reply(before * (most + 1) + ITEM), 1) == Reading({}, (), (0,))
+
+
+@pytest.mark.parametrize(
+    ("opened", "entry", "closed"),
+    [("[", "{}, ", ITEM + "]"), ("{", '"x": {}, ', f'"1": {ITEM}}}')],
+    ids=["a list", "a map by id"],
+)
+def test_so_many_entries_are_sorted_and_one_more_is_no_answer(opened: str, entry: str, closed: str) -> None:
+    def answer(entries: int) -> Reply:
+        numbered = "".join(entry.replace("x", f"x{number}") for number in range(entries - 1))
+        return Reply(opened + numbered + closed)
+
+    assert read_tagging(answer(MOST_ENTRIES), 1).usable
+    assert read_tagging(answer(MOST_ENTRIES + 1), 1) == Reading({}, (), (0,))
 
 
 @given(TEXTS, st.integers(1, 5), st.sampled_from([None, Reason.BLOCKED, Reason.BAD_RESPONSE]))

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from sidecar.gemini.requests import Place
 
-LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""Unpacked. A tagging answer for 500 files has some 150 kB."""
+LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
+"""Unpacked. A tagging answer for 500 files has some 150 kB; more than this would hold up the event loop."""
 _TURNS = 3
 """Of the event loop: what gets the place is woken up, finds its connection and sends, before this answer is
 read, which takes milliseconds."""

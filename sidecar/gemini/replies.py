@@ -57,6 +57,8 @@ class _Response(Struct, rename="camel"):
     usage_metadata: _Counted | None = None
 
 
+MOST_CANDIDATES = 8
+"""As many as `candidateCount` may ask for; it is never sent, so that one is what comes."""
 _decoder = msgspec.json.Decoder(_Response)
 
 
@@ -82,7 +84,7 @@ def _reply(response: _Response) -> Reply:
     """The first candidate that says something and was not blocked; where there is none, the first of all."""
     if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
         return Reply("", Reason.BLOCKED)
-    replies = [_said(candidate) for candidate in response.candidates or ()]
+    replies = [_said(candidate) for candidate in (response.candidates or [])[:MOST_CANDIDATES]]
     sound = (reply for reply in replies if reply.text and reply.fault is not Reason.BLOCKED)
     reply = next(sound, replies[0] if replies else Reply(""))
     if not reply.text and reply.fault is None:

@@ -82,6 +82,8 @@ MOST_FALSE_STARTS = 8
 """Each may cost a look at the whole rest of the text."""
 DEEPEST_WRAPPER = 5
 """Lists and objects inside each other, the list of items among them."""
+MOST_ENTRIES = 5_000
+"""Ten for each file that one request may have: what has more is no answer, and would take seconds to sort."""
 
 
 def read_tagging(reply: Reply, count: int) -> Reading:
@@ -196,7 +198,7 @@ def _entries(value: Any, depth: int) -> list[Any] | None:
     """The entries of the one list in `value`, whatever is wrapped around it; None for no list or several."""
     if _is_item(value):
         return [value]
-    if depth == 0:
+    if depth == 0 or (isinstance(value, list | dict) and len(value) > MOST_ENTRIES):
         return None
     if isinstance(value, list):
         if len(value) == 1:
