@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Reason
-from sidecar.tagging.answers import MOST_ENTRIES, MOST_FALSE_STARTS, MOST_VALUES, Reading, Reply, read_mapping, read_tagging
+from sidecar.tagging.answers import (
+    MOST_ENTRIES,
+    MOST_FALSE_STARTS,
+    MOST_VALUES,
+    Reading,
+    Reply,
+    read_mapping,
+    read_tagging,
+)
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -16,10 +16,10 @@ from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
-from sidecar.library.writer import PATIENCE_SECONDS, Transaction
-from sidecar.runs.booking import LAST_WRITE_PATIENCE_SECONDS, book_end, book_run, new_run
+from sidecar.library.writer import Transaction
+from sidecar.runs.booking import book_run, new_run
 from sidecar.runs.choosing import refuse_ids
-from sidecar.runs.knowledge import Knowledge, Tables
+from sidecar.runs.knowledge import Tables
 from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Change, Runs
@@ -41,12 +41,7 @@ async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
         ids = await _accepted(library, source, params)
         if not ids:
             return Applied(None, 0, 0)
-        run = _ApplyingRun(library, runs.knowledge, source, ids)
-        try:
-            return await run.work(change)
-        finally:
-            if change.summary is not None:
-                runs.archive.remember(change.summary, [])
+        return await _ApplyingRun(runs, library, source, ids).work(change)
 
 
 async def _accepted(library: Library, source: BookedRun, params: ApplyParams) -> list[int]:
@@ -63,9 +58,10 @@ async def _accepted(library: Library, source: BookedRun, params: ApplyParams) ->
 class _ApplyingRun:
     """The run that writes the proposals of `source` for the files `ids`, batch by batch."""
 
-    def __init__(self, library: Library, knowledge: Knowledge, source: BookedRun, ids: Sequence[int]) -> None:
+    def __init__(self, runs: Runs, library: Library, source: BookedRun, ids: Sequence[int]) -> None:
+        self._runs = runs
         self._library = library
-        self._knowledge = knowledge
+        self._knowledge = runs.knowledge
         self._source = source
         size = source.batch_size
         self._batches = [ids[start : start + size] for start in range(0, len(ids), size)]
@@ -100,10 +96,13 @@ class _ApplyingRun:
         except LibraryError as error:
             why = error.sentence
             raise
+        except trio.Cancelled:  # of the caller's: a terminal's Ctrl-C
+            status, why = RunStatus.CANCELLED, ""
+            raise
         finally:
             if row is not None:
                 change.summary = self._summary(status, why)
-                await self._book_end(row, change.summary)
+                await self._runs.book_end(row, change.summary, Usage())
         if row is None:
             return Applied(None, 0, 0)
         tally = self._tally
@@ -118,12 +117,6 @@ class _ApplyingRun:
     def _summary(self, status: RunStatus, why: str) -> RunSummary:
         elapsed_seconds = time.monotonic() - self._began_at
         return summary_of(self._run, self._tally, status, why, datetime.now(UTC), elapsed_seconds, Usage())
-
-    async def _book_end(self, row: int, summary: RunSummary) -> None:
-        is_whole = summary.status is RunStatus.COMPLETED
-        patience_seconds = PATIENCE_SECONDS if is_whole else LAST_WRITE_PATIENCE_SECONDS
-        with trio.CancelScope(shield=True):
-            await book_end(self._library, row, summary, summary.usage, patience_seconds)
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         tables = self._knowledge.newer(transaction)

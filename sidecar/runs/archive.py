@@ -31,9 +31,9 @@ class Archive:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._ended: dict[str, tuple[RunSummary, list[FileFailure]]] = {}
+        self._ended: dict[str, tuple[RunSummary, Sequence[FileFailure]]] = {}
 
-    def remember(self, summary: RunSummary, unsaved: list[FileFailure]) -> None:
+    def remember(self, summary: RunSummary, unsaved: Sequence[FileFailure]) -> None:
         """A run of this process has ended; `unsaved` are failures that its table lacks."""
         self._ended[summary.run_id] = summary, unsaved
         while len(self._ended) > KEPT_SUMMARIES:

@@ -5,6 +5,7 @@ import uuid
 from datetime import UTC, datetime
 
 import msgspec
+import trio
 
 from sidecar.contract import AutoTagParams, Budget, Mode, RunSummary, Usage
 from sidecar.library import queries, run_rows
@@ -25,7 +26,8 @@ from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_
 log = logging.getLogger(__name__)
 
 LAST_WRITE_PATIENCE_SECONDS = 0.5
-"""For a run's end state: an exit has 2 s, and a state that is not written reads as `interrupted`."""
+"""For a run's end state, behind whatever the writer has to do before: an exit has 2 s, and a state that is not
+written reads as `interrupted`."""
 
 
 async def book(
@@ -109,25 +111,20 @@ def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | No
     return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
 
 
-async def book_end(
-    library: Library,
-    row: int,
-    summary: RunSummary,
-    rest: Usage,
-    patience_seconds: float = LAST_WRITE_PATIENCE_SECONDS,
-) -> bool:
-    """Writes how the run in that row has ended; False where another program is in the way.
+async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage) -> bool:
+    """Writes how the run in that row has ended; False where that takes too long: another program is in the way.
 
-    `rest` is what was spent beside the batches whose rows are there.
+    `rest` is what was spent beside the batches whose rows are there. No cancel reaches it, so it is short.
     """
     try:
-        await library.write(
-            lambda transaction: run_rows.end_run(transaction.connection, row, summary, rest),
-            patience_seconds,
-        )
+        with trio.move_on_after(LAST_WRITE_PATIENCE_SECONDS, shield=True):
+            await library.write(lambda transaction: run_rows.end_run(transaction.connection, row, summary, rest))
+            return True
     except LibraryError as error:
         log.warning("the end of the run could not be saved: %s", error.fault)
         return error.fault is not Fault.LOCKED
     except Exception:
         log.exception("the end of the run could not be saved")
-    return True
+        return True
+    log.warning("the end of the run could not be saved in time")
+    return False

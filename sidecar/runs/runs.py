@@ -8,7 +8,7 @@ run is starting waits until it has begun, unless something is in the way of that
 
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -22,11 +22,13 @@ from sidecar.contract import (
     Cancelled,
     Code,
     Event,
+    FileFailure,
     RetryParams,
     RpcError,
     RunDetails,
     RunSummary,
     Started,
+    Usage,
 )
 from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
@@ -197,6 +199,24 @@ class Runs:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
         self.knowledge.adopt(await self._library.write(self.knowledge.newer))
 
+    async def book_end(
+        self, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure] = ()
+    ) -> None:
+        """A run has ended: remembers it and writes it, later on where another program is in the way.
+
+        `rest`: what was spent beside the batches whose rows are there; `unsaved`: failures that have none.
+        No cancel reaches it; it takes half a second at most.
+        """
+        if not await book_end(self._library, row, summary, rest):
+            self._nursery.start_soon(self._book_end_later, row, summary, rest)
+        self.archive.remember(summary, unsaved)
+
+    async def _book_end_later(self, row: int, summary: RunSummary, rest: Usage) -> None:
+        is_booked = False
+        while not is_booked:
+            await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
+            is_booked = await book_end(self._library, row, summary, rest)
+
     async def _alone(self, start: Callable[[], Awaitable[T]]) -> T:
         """One start at a time. Raises RpcError -32002 for one that was cut off."""
         async with self._starting:
@@ -259,17 +279,12 @@ class Runs:
             log.exception("run failed")
             run.fail(OWN_ERROR)
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
-        with trio.CancelScope(shield=True):
-            is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
         self._held_until[_quota(run.plan.settings)] = run.held_until
-        self.archive.remember(active.summary, run.unsaved_failures)
+        await self.book_end(run.plan.row, active.summary, run.unsaved_usage, run.unsaved_failures)
         self._over(active)
         await active.released.wait()
         self._emit(completion(active.summary))
         active.announced.set()
-        while not is_booked:
-            await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
-            is_booked = await book_end(self._library, run.plan.row, active.summary, run.unsaved_usage)
 
     def _refuse_second(self) -> None:
         if self._under_way is not None:

@@ -92,6 +92,21 @@ async def test_the_next_run_takes_exactly_the_rest(tmp_path: Path) -> None:
     assert library.scalar("SELECT count(*) FROM auto_tag_history") == 100
 
 
+async def test_a_cancel_does_not_wait_for_another_calls_write(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("auto_tag_files")
+        with trio.fail_after(20):
+            await gemini.wait_for(1)
+        with closing(library.connect()) as other:
+            other.execute("BEGIN IMMEDIATE")
+            deleting = await subject.send("delete_tag_mapping", tag_type="mood", invalid_tag="vibey")
+            assert (await subject.result("cancel"))["status"] == "cancelled"
+            assert not any(harness.is_answer(message, deleting) for message in subject.transcript)
+            other.execute("ROLLBACK")
+        await subject.wait_for(lambda m: harness.is_answer(m, deleting))
+
+
 async def test_a_cancelled_run_whose_end_cannot_be_written_is_written_later(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 40)
     async with standin.running(latency_seconds=60) as gemini:

@@ -17,6 +17,7 @@ import trio
 from sidecar.demo.library import create_library
 from sidecar.demo.standin import Received, Reply, StandIn, running
 from tests import harness
+from tests.contract.scenes import slowed
 from tests.harness import eventually
 from tests.terminal.scenes import LIMIT_SECONDS, environment, run, tagged
 
@@ -236,6 +237,25 @@ async def test_a_signal_stops_what_waits_for_the_database(shell: Shell, command:
     assert shell.tags() == before
     await shell(command)
     assert shell.tags() != before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+async def test_a_signal_in_the_midst_of_apply_leaves_a_cancelled_run(shell: Shell) -> None:
+    await shell("tag", "--dry-run", "--batch-size", "1")
+    library = harness.Library(shell.library)
+    with slowed(library, 500_000):
+        process = await trio.lowlevel.open_process(
+            [*harness.command(), "apply", "--database", str(shell.library)],
+            env=environment(shell.gemini),
+            stdout=subprocess.DEVNULL,
+        )
+        await eventually(lambda: library.tagged > 0)
+        process.send_signal(signal.SIGINT)
+        with trio.fail_after(LIMIT_SECONDS):
+            assert await process.wait() == 130
+    run = library.query("SELECT * FROM auto_tag_runs ORDER BY id DESC")[0]
+    assert run["status"] == "cancelled" and run["message"].startswith(f"Cancelled: {library.tagged} file")
+    assert 0 < library.tagged < 60
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
