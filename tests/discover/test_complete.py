@@ -1,5 +1,6 @@
 """`rpc.discover`: every method, param, error and notification is in the document."""
 
+import re
 import subprocess
 import sys
 from typing import get_args
@@ -39,6 +40,11 @@ def test_every_method_and_param_says_in_words_what_it_is(name: str) -> None:
     assert CALLS[name]["summary"].endswith(".")
     for param in CALLS[name]["params"]:
         assert param.get("description"), f"`{param['name']}` needs a sentence: FIELDS in discover.py, or its Meta."
+
+
+def test_the_document_speaks_of_null_true_and_false_not_of_pythons_words() -> None:
+    said = [text for node in nodes(DOCUMENT) for text in (node.get("summary"), node.get("description")) if text]
+    assert [text for text in said if re.search(r"\b(None|True|False)\b", str(text))] == []
 
 
 def test_every_duration_has_a_unit_in_words() -> None:

@@ -134,7 +134,7 @@ export interface PreviewedRequest {
   prompt_tokens: number;
 }
 
-/** The answer to `auto_tag_files`; `run_id` is None when there is nothing to do. */
+/** The answer to `auto_tag_files`; `run_id` is null when there is nothing to do. */
 export interface Started {
   /** The name of a run. */
   run_id: string | null;
@@ -145,7 +145,7 @@ export interface Started {
   total_batches: number;
 }
 
-/** The answer to `cancel`. `cancelled` is False when the run had ended by itself. */
+/** The answer to `cancel`. `cancelled` is false when the run had ended by itself. */
 export interface Cancelled {
   /** The name of a run. */
   run_id: string;
@@ -161,7 +161,7 @@ export interface Cancelled {
   remaining_files: number;
 }
 
-/** Where a run stands. RUNNING and INTERRUPTED are only seen in `get_run` and `list_runs`. */
+/** Where a run stands. `running` and `interrupted` are only seen in `get_run` and `list_runs`. */
 export type RunStatus = "cancelled" | "completed" | "failed" | "interrupted" | "quota_exhausted" | "running";
 
 /**
@@ -285,7 +285,7 @@ export interface RunSummary {
 /** What a run does with tags that are there already. */
 export type Mode = "merge" | "replace";
 
-/** The answer to `apply_proposals`; `run_id` is the new run, None when there was nothing to write. */
+/** The answer to `apply_proposals`; `run_id` is the new run, null when there was nothing to write. */
 export interface Applied {
   /** The name of a run. */
   run_id: string | null;
@@ -382,7 +382,7 @@ export interface ExplainedTag {
 
 /**
  * What has changed since the last run, and the files to tag again because of it. `changed_since_run` is that run's
- * id, None when nothing has changed since.
+ * id, null when nothing has changed since.
  */
 export interface Stale {
   changed_since_run: string | null;
@@ -580,7 +580,7 @@ export interface ConfigureParams {
   service_tier?: ServiceTier | null;
 }
 
-/** What runs may spend from now on; None: no bound. Tokens are prompt, output and thoughts together. */
+/** What runs may spend from now on; null: no bound. Tokens are prompt, output and thoughts together. */
 export interface SetBudgetParams {
   /** Requests to Gemini that may be sent; null: no bound. */
   max_requests?: number | null;
@@ -604,7 +604,7 @@ export interface GetUntaggedFilesParams {
   after_id?: number | null;
 }
 
-/** What a run over these files (None: all untagged) would take. */
+/** What a run over these files (null: all untagged) would take. */
 export interface EstimateParams {
   /** Files in one request to Gemini. From 1 to 500. */
   batch_size?: number | null;
@@ -631,7 +631,7 @@ export interface PreviewRequestParams {
 }
 
 /**
- * A run. None means: the configured default, or for `file_ids` all untagged files. `dry_run`: nothing is written
+ * A run. Null means: the configured default, or for `file_ids` all untagged files. `dry_run`: nothing is written
  * but proposals, which `get_run` shows and `apply_proposals` writes.
  */
 export interface AutoTagFilesParams {
@@ -649,7 +649,7 @@ export interface AutoTagFilesParams {
   model?: string | null;
 }
 
-/** The failed files of a run (None: the latest), of these reasons only (None: all). */
+/** The failed files of a run (null: the latest), of these reasons only (null: all). */
 export interface RetryFailedParams {
   /** The name of a run. */
   run_id?: string | null;
@@ -657,13 +657,13 @@ export interface RetryFailedParams {
   reasons?: Reason[] | null;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to stop; null: the active one. */
 export interface CancelParams {
   /** The name of a run. */
   run_id?: string | null;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to tell of; null: the latest. */
 export interface GetRunParams {
   /** The name of a run. */
   run_id?: string | null;
@@ -691,7 +691,7 @@ export interface UndoRunParams {
   run_id: string;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to tell of; null: the latest. */
 export interface ReportParams {
   /** The name of a run. */
   run_id?: string | null;
