@@ -9,7 +9,7 @@ import { Sidecar, SidecarError } from "../client/sidecar";
 import { element, onPress, reveal, write } from "./elements";
 import { addFailures, clearFailures } from "./failures";
 import * as view from "./view";
-import { files } from "./words";
+import { files, undone } from "./words";
 
 /** The app's library, in its own data folder. */
 const LIBRARY = "ligeia.db";
@@ -149,8 +149,7 @@ async function finish(from: Sidecar, completion: Completion): Promise<void> {
 async function undo(from: Sidecar): Promise<void> {
   const answer = await from.request("undo_run", { run_id: runId ?? "" });
   const { count } = await from.request("count_untagged_files");
-  const left = answer.skipped_files ? ` ${files(answer.skipped_files)} changed since then and stayed as they are.` : "";
-  view.showOutcome(`Undone: ${files(answer.restored_files)} got their former tags back.${left}`, "good");
+  view.showOutcome(undone(answer), "good");
   reveal("undo", false);
   offerNext(count, true);
   view.show("run"); // the focus was on the button that has gone
