@@ -88,6 +88,7 @@ def test_a_needed_param_that_is_missing_is_named() -> None:
                 "model": None,
             },
         ),
+        (params.CancelParams, {}, {"run_id": None}),
         (params.RunParams, {}, {"run_id": None}),
         (params.RetryParams, {}, {"run_id": None, "reasons": None}),
         (params.ApplyParams, {"run_id": "r"}, {"accept": "all", "reject": []}),

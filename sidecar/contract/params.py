@@ -77,7 +77,7 @@ class UntaggedParams(Params, frozen=True, kw_only=True):
 
 
 class AutoTagParams(Params, frozen=True, kw_only=True):
-    """A run. None means: the configured default, or for `file_ids` all untagged files.
+    """A run. Null means: the configured default, or for `file_ids` all untagged files.
 
     `dry_run`: nothing is written but proposals, which `get_run` shows and `apply_proposals` writes.
     """
@@ -90,14 +90,20 @@ class AutoTagParams(Params, frozen=True, kw_only=True):
     model: ModelId | None = None
 
 
+class CancelParams(Params, frozen=True, kw_only=True):
+    """The run to stop; null: the active one."""
+
+    run_id: str | None = None
+
+
 class RunParams(Params, frozen=True, kw_only=True):
-    """`run_id`: None means the active run for `cancel`, the latest one otherwise."""
+    """The run to tell of; null: the latest."""
 
     run_id: str | None = None
 
 
 class RetryParams(Params, frozen=True, kw_only=True):
-    """The failed files of a run (None: the latest), of these reasons only (None: all)."""
+    """The failed files of a run (null: the latest), of these reasons only (null: all)."""
 
     run_id: str | None = None
     reasons: list[Reason] | None = None
@@ -130,7 +136,7 @@ class FileParams(Params, frozen=True, kw_only=True):
 
 
 class EstimateParams(Params, frozen=True, kw_only=True):
-    """What a run over these files (None: all untagged) would take."""
+    """What a run over these files (null: all untagged) would take."""
 
     batch_size: BatchSize | None = None
     file_ids: list[FileId] | None = None
@@ -159,7 +165,7 @@ class PreviewParams(Params, frozen=True, kw_only=True):
 
 
 class BudgetParams(Params, frozen=True, kw_only=True):
-    """What runs may spend from now on; None: no bound. Tokens are prompt, output and thoughts together."""
+    """What runs may spend from now on; null: no bound. Tokens are prompt, output and thoughts together."""
 
     max_requests: Limit | None = None
     max_tokens: Limit | None = None

@@ -105,7 +105,7 @@ class RetiredTag(TagName, frozen=True):
 class Stale(Struct, frozen=True):
     """What has changed since the last run, and the files to tag again because of it.
 
-    `changed_since_run` is that run's id, None when nothing has changed since.
+    `changed_since_run` is that run's id, null when nothing has changed since.
     """
 
     changed_since_run: str | None

@@ -48,7 +48,7 @@ class Count(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """The answer to `auto_tag_files`; `run_id` is None when there is nothing to do."""
+    """The answer to `auto_tag_files`; `run_id` is null when there is nothing to do."""
 
     run_id: str | None
     status: Literal["started", "nothing_to_do"]
@@ -58,7 +58,7 @@ class Started(Struct, frozen=True):
 
 
 class Cancelled(Struct, frozen=True):
-    """The answer to `cancel`. `cancelled` is False when the run had ended by itself."""
+    """The answer to `cancel`. `cancelled` is false when the run had ended by itself."""
 
     run_id: str
     cancelled: bool
@@ -130,7 +130,7 @@ class Undone(Struct, frozen=True):
 
 
 class Applied(Struct, frozen=True):
-    """The answer to `apply_proposals`; `run_id` is the new run, None when there was nothing to write."""
+    """The answer to `apply_proposals`; `run_id` is the new run, null when there was nothing to write."""
 
     run_id: str | None
     applied_files: int

@@ -43,7 +43,7 @@ CONTENT_REASONS = frozenset({Reason.BLOCKED, Reason.BAD_RESPONSE, Reason.REQUEST
 
 
 class RunStatus(StrEnum):
-    """Where a run stands. RUNNING and INTERRUPTED are only seen in `get_run` and `list_runs`."""
+    """Where a run stands. `running` and `interrupted` are only seen in `get_run` and `list_runs`."""
 
     RUNNING = "running"
     COMPLETED = "completed"

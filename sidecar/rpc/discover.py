@@ -1,8 +1,8 @@
 """`rpc.discover`: the METHODS table and the contract's types as an OpenRPC document.
 
 Nothing is listed here that stands elsewhere: params, results and their bounds come from the types that
-decode the calls and encode the answers, sentences from their docstrings. Added here are only the words
-for errors and fields. OpenRPC counts in JSON Schema draft 7 (https://spec.open-rpc.org).
+decode the calls and encode the answers, sentences from their docstrings. Added are only the words for
+errors, here, and for fields, in `fields`. OpenRPC counts in JSON Schema draft 7 (https://spec.open-rpc.org).
 """
 
 from functools import cache
@@ -24,6 +24,7 @@ from sidecar.contract import (
     Event,
     Progress,
 )
+from sidecar.rpc.fields import meaning
 from sidecar.rpc.methods import METHODS, Method
 
 OPENRPC_VERSION: Final = "1.3.2"
@@ -70,68 +71,6 @@ EVERYWHERE: Final = (Code.INVALID_PARAMS, Code.INTERNAL_ERROR)
 
 EVENTS: Final[dict[str, type[Event]]] = {PROGRESS: Progress, BATCH: BatchReport, COMPLETE: Completion}
 
-FIELDS: Final = {
-    "accept": "Which files' proposals are written: `all` of them, or these.",
-    "after_id": "Only files with a higher id.",
-    "api_key": "Empty: the key is forgotten.",
-    "attempts": "Requests that the batch took.",
-    "backoff_base_seconds": "The longest first wait after a failure, in seconds; doubled from one to the next.",
-    "backoff_max_seconds": "The longest wait between two attempts, in seconds.",
-    "base_url": "Where requests to Gemini go: a host that can exist, with or without a port and a path.",
-    "batch_size": "Files in one request to Gemini.",
-    "bytes": "Size of the request's body in bytes.",
-    "cached": "Price of a million prompt tokens that Gemini has in its cache.",
-    "cached_tokens": "Part of `prompt_tokens`: those that Gemini had in its cache.",
-    "currency": "The currency of all prices and costs.",
-    "current_batch": "How many batches are finished.",
-    "dry_run": "Stores what the run proposes and writes no tag.",
-    "elapsed_seconds": "Seconds since the run began, waits included.",
-    "ended_at": "RFC 3339 in UTC.",
-    "eta_seconds": "Seconds that the remaining files take at the rate so far; null while there is none.",
-    "failed_files": "Files that could not be tagged, each with a reason.",
-    "file_id": "A row id of `audio_files`.",
-    "file_ids": "Row ids of `audio_files`; files that are tagged may be among them.",
-    "files_per_minute": "Files finished per minute since the run began.",
-    "glob": "Files whose path fits it: the path as sent, or the whole path.",
-    "hints": "House words, language: put after the part of the instruction that stays the same.",
-    "input": "Price of a million prompt tokens.",
-    "invalid_tag": "A tag outside the vocabulary.",
-    "limit": "At most so many.",
-    "max_attempts": "How often a request is sent before its files fail.",
-    "max_parallel": "Requests to Gemini that are open at the same time.",
-    "max_requests": "Requests to Gemini that may be sent; null: no bound.",
-    "max_tokens": "Tokens that may be used, of prompts, answers and thoughts together; null: no bound.",
-    "message": "A sentence for the person.",
-    "mode": "`merge` keeps what a person chose, `replace` does not.",
-    "model": "The id of a Gemini model.",
-    "outage_max_seconds": "How long an outage is waited out, in seconds, before the run ends.",
-    "output": "Price of a million tokens of answers.",
-    "output_tokens": "Tokens of the answers.",
-    "path": "As configured.",
-    "per": "What the budget is for: each run, or each day (UTC) of all runs.",
-    "prices": "What tokens cost, per million.",
-    "processed_files": "Files whose tags are committed.",
-    "prompt_tokens": "Tokens of the requests, cached ones included.",
-    "reasons": "Only files that failed for these; null: for any.",
-    "reject": "Files whose proposals are not written.",
-    "remaining_files": "Files that are neither processed nor failed nor skipped.",
-    "request_timeout_seconds": "How long one attempt may take, in seconds, slow answers included.",
-    "requests": "Requests to Gemini.",
-    "retries": "Requests that repeated one; `requests` counts them too.",
-    "run_id": "The name of a run.",
-    "seconds": "From the batch's first request to its commit, in seconds.",
-    "service_tier": "`flex` costs half; where Gemini sheds it, `standard` is used for that request.",
-    "skipped_files": "Files that someone else changed or deleted in the meantime.",
-    "started_at": "RFC 3339 in UTC.",
-    "tag_type": "Genre, mood, occasion or keyword.",
-    "tagged_at": "RFC 3339 in UTC when the sidecar wrote it.",
-    "thoughts_tokens": "Tokens that the model spent on thinking.",
-    "valid_tag": "The tag of the vocabulary that is used instead, or `REMOVE` for none.",
-    "verify": "Tries the key against the API.",
-    "waiting_seconds": "Seconds until Gemini is asked again; 0 when the run is not waiting.",
-}
-"""What a field means wherever it stands, units first. A description in the contract's type goes before."""
-
 
 @cache
 def document() -> Json:
@@ -154,7 +93,7 @@ def document() -> Json:
         ],
         "components": {
             "schemas": {
-                name: _with_descriptions(schema if name in received else _as_written(schema))
+                name: _with_descriptions(name, schema if name in received else _as_written(schema))
                 for name, schema in components.items()
                 if name not in spelled_out
             },
@@ -191,23 +130,25 @@ def _call(name: str, method: Method, params: Json, result: Json) -> Json:
         "summary": _sentence(method.run),
         **({"description": _sentence(method.params)} if fields else {}),
         "paramStructure": "by-name",
-        "params": [_param(field, schema, field in params["required"]) for field, schema in fields.items()],
+        "params": [
+            _param(field, schema, meaning(method.params.__name__, field), field in params["required"])
+            for field, schema in fields.items()
+        ],
         "result": {"name": "result", "required": True, "schema": result},
         "errors": [{"$ref": f"#/components/errors/{code.name}"} for code in (*method.errors, *EVERYWHERE)],
     }
 
 
-def _param(name: str, field: Json, required: bool) -> Json:
+def _param(name: str, field: Json, description: str, required: bool) -> Json:
     """A content descriptor. What is optional may be null, which means the default (contract 9)."""
-    schema: Json = {key: value for key, value in field.items() if key not in ("description", "default")}
+    schema: Json = {key: value for key, value in field.items() if key != "default"}
     if not required and not _takes_null(schema):
         schema = {"anyOf": [schema, {"type": "null"}]}
     if "default" in field:
         schema["default"] = field["default"]
-    description = field.get("description") or FIELDS.get(name)
     return {
         "name": name,
-        **({"description": description} if description else {}),
+        "description": description,
         "required": required,
         "schema": schema,
     }
@@ -237,14 +178,14 @@ def _as_written(schema: Json) -> Json:
     }
 
 
-def _with_descriptions(schema: Json) -> Json:
+def _with_descriptions(owner: str, schema: Json) -> Json:
     """A copy whose fields say what they mean; a `$ref` stands alone, as draft 7 ignores its neighbours."""
     if "properties" not in schema:
         return schema
     fields = {}
     for name, field in schema["properties"].items():
-        described = {"description": FIELDS[name], **field} if name in FIELDS else dict(field)
-        if "$ref" in described and len(described) > 1:
+        described = {"description": meaning(owner, name), **field}
+        if "$ref" in described:
             described["allOf"] = [{"$ref": described.pop("$ref")}]
         fields[name] = described
     return {**schema, "properties": fields}

@@ -1,5 +1,6 @@
 """`rpc.discover`: every method, param, error and notification is in the document."""
 
+import re
 import subprocess
 import sys
 from typing import get_args
@@ -9,14 +10,15 @@ import pytest
 
 from sidecar import contract
 from sidecar.contract import Code, Event, event_name
-from sidecar.rpc import discover
+from sidecar.rpc import discover, fields
 from sidecar.rpc.methods import METHODS
 from tests import harness
-from tests.discover.document import CALLS, DOCUMENT, SCHEMAS, examples, nodes
+from tests.discover.document import CALLS, DOCUMENT, SCHEMAS, Json, examples, nodes
 
 
 def test_it_is_built_at_the_first_request_not_at_the_start() -> None:
-    code = "import sys, sidecar.rpc.server; sys.exit('sidecar.rpc.discover' in sys.modules)"
+    late = "{'sidecar.rpc.discover', 'sidecar.rpc.fields'}"
+    code = f"import sys, sidecar.rpc.server; sys.exit(not {late}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=harness.ROOT, check=False).returncode == 0
 
 
@@ -37,8 +39,26 @@ def test_every_method_and_every_param_is_there_with_its_default() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_and_param_says_in_words_what_it_is(name: str) -> None:
     assert CALLS[name]["summary"].endswith(".")
-    for param in CALLS[name]["params"]:
-        assert param.get("description"), f"`{param['name']}` needs a sentence: FIELDS in discover.py, or its Meta."
+    assert [param["name"] for param in CALLS[name]["params"] if not _is_sentence(param.get("description"))] == []
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_field_that_is_sent_says_in_words_what_it_is(name: str) -> None:
+    assert _is_sentence(SCHEMAS[name].get("description"))
+    described: Json = SCHEMAS[name].get("properties", {})
+    assert [field for field, about in described.items() if not _is_sentence(about.get("description"))] == []
+
+
+def test_the_document_speaks_of_null_true_and_false_not_of_pythons_words() -> None:
+    said = [text for node in nodes(DOCUMENT) for text in (node.get("summary"), node.get("description")) if text]
+    assert [text for text in said if re.search(r"\b(None|True|False)\b", str(text))] == []
+
+
+def test_each_method_says_of_its_own_what_a_null_run_means() -> None:
+    [cancelled], [told] = CALLS["cancel"]["params"], CALLS["get_run"]["params"]
+    assert "active" in cancelled["description"]
+    assert "active" not in CALLS["get_run"]["description"] + told["description"]
+    assert "latest" in told["description"]
 
 
 def test_every_duration_has_a_unit_in_words() -> None:
@@ -48,10 +68,20 @@ def test_every_duration_has_a_unit_in_words() -> None:
 
 
 def test_every_word_for_a_field_is_used() -> None:
-    structs = [
-        kind for kind in vars(contract).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    ]
-    assert discover.FIELDS.keys() <= {field for kind in structs for field in kind.__struct_fields__}
+    structs = [*vars(contract).values(), *vars(discover).values()]
+    there = {
+        (kind.__name__, field)
+        for kind in structs
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        for field in kind.__struct_fields__
+    }
+    own = {(owner, field) for owner, words in fields.FIELDS_OF.items() for field in words}
+    assert own - there == set()
+    assert fields.FIELDS.keys() - {field for _, field in there - own} == set()
+
+
+def _is_sentence(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"[A-Z`].*[.)]", text, re.DOTALL) is not None
 
 
 def test_a_struct_requires_what_a_caller_must_send_and_what_is_always_sent() -> None:

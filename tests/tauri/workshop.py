@@ -55,11 +55,12 @@ def examples(language: str) -> list[str]:
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """A folder with the client in `client/` and its tests in `tests/`, from which npm's packages are found."""
+    """A folder with `client/`, `page/` and the tests of both in `tests/`, from which npm's packages are found."""
     _install()
     with tempfile.TemporaryDirectory(prefix="session-", dir=_NPM) as name:
         folder = Path(name)
-        shutil.copytree(TAURI / "client", folder / "client")
+        for source in ("client", "page"):
+            shutil.copytree(TAURI / source, folder / source)
         shutil.copytree(Path(__file__).parent / "client", folder / "tests")
         shutil.copy(TAURI / "tsconfig.json", folder)
         yield folder

@@ -37,22 +37,31 @@ export interface ErrorData {
 
 /** Who answers, and what it has to work with. */
 export interface Status {
+  /** What answers: `ligeia-sidecar`. */
   name: string;
+  /** The sidecar's own version. */
   version: string;
+  /** The version of these methods and notifications: 1. */
   protocol_version: number;
+  /** The id of the process that answers. */
   pid: number;
+  /** The library, and whether it can be tagged. */
   database: DatabaseStatus;
+  /** Whether there is a key for Gemini; not whether it is good. */
   api_key_present: boolean;
-  /** The id of a Gemini model. */
+  /** The id of the Gemini model that later runs ask. */
   model: string;
+  /** The run of this process that has not ended; null when there is none. */
   active_run_id: string | null;
 }
 
 /** `path` as configured; `error` is a sentence when `ok` is false. */
 export interface DatabaseStatus {
-  /** As configured. */
+  /** As configured; null when no library was named. */
   path: string | null;
+  /** Whether the library can be tagged. */
   ok: boolean;
+  /** Why the library cannot be tagged and what to do, in a sentence; null when it can. */
   error: string | null;
 }
 
@@ -71,23 +80,33 @@ export type BudgetPeriod = "day" | "run";
 
 /** A file that waits for its tags. */
 export interface UntaggedFile {
+  /** A row id of `audio_files`. */
   id: number;
+  /** Where the file lies, as the library has it. */
   file_path: string;
+  /** Its title; null where the library has none. */
   title: string | null;
+  /** Its artist; null where the library has none. */
   artist: string | null;
+  /** Its album; null where the library has none. */
   album: string | null;
+  /** Its genre as it stands in the library, valid or not; null where there is none. */
   genre: string | null;
+  /** Its moods as they stand in the library, valid or not; null where there are none. */
   mood: string | null;
 }
 
 /** How many untagged files there are. */
 export interface Count {
+  /** Untagged files, without the excluded ones. */
   count: number;
 }
 
 /** What a run would take, when nothing has to be asked twice. Tokens are estimates. */
 export interface Estimate {
+  /** Files that the run is about. */
   total_files: number;
+  /** Batches that the files make. */
   total_batches: number;
   /** Requests to Gemini. */
   requests: number;
@@ -99,7 +118,9 @@ export interface Estimate {
 
 /** The estimate in money. `cached_tokens` are the part of `prompt_tokens` counted at the cached price. */
 export interface CostEstimate {
+  /** Files that the run is about. */
   total_files: number;
+  /** Batches that the files make. */
   total_batches: number;
   /** Requests to Gemini. */
   requests: number;
@@ -107,61 +128,73 @@ export interface CostEstimate {
   prompt_tokens: number;
   /** Tokens of the answers. */
   output_tokens: number;
-  /** Part of `prompt_tokens`: those that Gemini had in its cache. */
+  /** The part of `prompt_tokens` that is counted at the cached price. */
   cached_tokens: number;
   /** The currency of all prices and costs. */
   currency: string;
+  /** What the other prompt tokens cost. */
   input_cost: number;
+  /** What the cached prompt tokens cost. */
   cached_cost: number;
+  /** What the tokens of the answers cost. */
   output_cost: number;
+  /** All three costs together. */
   total_cost: number;
 }
 
 /** `fields_sent` names what these requests tell of a file. */
 export interface Preview {
-  /** Requests to Gemini. */
+  /** The first request of each batch. */
   requests: PreviewedRequest[];
+  /** Names of all that these requests tell of a file. */
   fields_sent: string[];
 }
 
 /** One request as it would be sent: both texts, the size of its body, its tokens as estimated. */
 export interface PreviewedRequest {
+  /** The instruction, as it would be sent: rules, vocabulary, hints. */
   system_instruction: string;
+  /** The text about the files, as it would be sent: JSON. */
   contents: string;
   /** Size of the request's body in bytes. */
   bytes: number;
-  /** Tokens of the requests, cached ones included. */
+  /** Tokens of both texts, as estimated. */
   prompt_tokens: number;
 }
 
-/** The answer to `auto_tag_files`; `run_id` is None when there is nothing to do. */
+/** The answer to `auto_tag_files`; `run_id` is null when there is nothing to do. */
 export interface Started {
-  /** The name of a run. */
+  /** The run's name, as in all of its notifications; null when there is nothing to do. */
   run_id: string | null;
+  /** `started`, or `nothing_to_do`: then no notification follows. */
   status: "nothing_to_do" | "started";
-  /** A sentence for the person. */
+  /** `Auto-tagging started`, or that there is nothing to do. */
   message: string;
+  /** Files that the run is about. */
   total_files: number;
+  /** Batches that the files make. */
   total_batches: number;
 }
 
-/** The answer to `cancel`. `cancelled` is False when the run had ended by itself. */
+/** The answer to `cancel`. `cancelled` is false when the run had ended by itself. */
 export interface Cancelled {
   /** The name of a run. */
   run_id: string;
+  /** Whether the run was stopped; false when it had ended by itself. */
   cancelled: boolean;
+  /** How the run ended. */
   status: RunStatus;
-  /** Files whose tags are committed. */
+  /** Files whose tags are committed; in a dry run, whose proposals are. */
   processed_files: number;
   /** Files that could not be tagged, each with a reason. */
   failed_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that someone else changed, deleted or excluded in the meantime. */
   skipped_files: number;
   /** Files that are neither processed nor failed nor skipped. */
   remaining_files: number;
 }
 
-/** Where a run stands. RUNNING and INTERRUPTED are only seen in `get_run` and `list_runs`. */
+/** Where a run stands. `running` and `interrupted` are only seen in `get_run` and `list_runs`. */
 export type RunStatus = "cancelled" | "completed" | "failed" | "interrupted" | "quota_exhausted" | "running";
 
 /**
@@ -171,18 +204,21 @@ export type RunStatus = "cancelled" | "completed" | "failed" | "interrupted" | "
 export interface RunDetails {
   /** The name of a run. */
   run_id: string;
+  /** Files that the run is about. */
   total_files: number;
-  /** Files whose tags are committed. */
+  /** Files whose tags are committed; in a dry run, whose proposals are. */
   processed_files: number;
   /** Files that could not be tagged, each with a reason. */
   failed_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that someone else changed, deleted or excluded in the meantime. */
   skipped_files: number;
   /** Files that are neither processed nor failed nor skipped. */
   remaining_files: number;
   /** How many batches are finished. */
   current_batch: number;
+  /** Batches that the files make. */
   total_batches: number;
+  /** A sentence while a run of this process goes on, else a word of `RunStatus`. */
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
@@ -192,8 +228,11 @@ export interface RunDetails {
   files_per_minute: number;
   /** Seconds until Gemini is asked again; 0 when the run is not waiting. */
   waiting_seconds: number;
+  /** What Gemini was asked for this, and what it counted. */
   usage: Usage;
+  /** The failed and skipped files so far, each with its reason. */
   failures: FileFailure[];
+  /** What a dry run would write; left out of other runs. */
   proposals?: Proposal[];
 }
 
@@ -217,9 +256,11 @@ export interface Usage {
 export interface FileFailure {
   /** A row id of `audio_files`. */
   file_id: number;
+  /** Where the file lies, as the library has it; empty when it was deleted before it was read. */
   file_path: string;
+  /** Why it was not tagged. */
   reason: Reason;
-  /** A sentence for the person. */
+  /** The same in a sentence for the person. */
   message: string;
 }
 
@@ -241,10 +282,15 @@ export type Reason =
 export interface Proposal {
   /** A row id of `audio_files`. */
   file_id: number;
+  /** Where the file lies, as the library has it. */
   file_path: string;
+  /** The genre that the file would have. */
   genre: string | null;
+  /** The moods that the file would have. */
   moods: string[];
+  /** The occasions that the file would have. */
   occasions: string[];
+  /** The keywords that the file would have. */
   keywords: string[];
 }
 
@@ -252,74 +298,92 @@ export interface Proposal {
 export interface RunSummary {
   /** The name of a run. */
   run_id: string;
+  /** Where it stands. */
   status: RunStatus;
-  /** A sentence for the person. */
+  /** How it ended, in a sentence for the person; empty where no end is known. */
   message: string;
   /** `merge` keeps what a person chose, `replace` does not. */
   mode: Mode;
-  /** Stores what the run proposes and writes no tag. */
+  /** Whether the run stored proposals and wrote no tag. */
   dry_run: boolean;
   /** The id of a Gemini model. */
   model: string;
-  /** RFC 3339 in UTC. */
+  /** When it began, RFC 3339 in UTC. */
   started_at: string;
-  /** RFC 3339 in UTC. */
+  /** When it ended, RFC 3339 in UTC; null where no end is known. */
   ended_at: string | null;
+  /** Files that the run is about. */
   total_files: number;
-  /** Files whose tags are committed. */
+  /** Files whose tags are committed; in a dry run, whose proposals are. */
   processed_files: number;
   /** Files that could not be tagged, each with a reason. */
   failed_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that someone else changed, deleted or excluded in the meantime. */
   skipped_files: number;
   /** Files that are neither processed nor failed nor skipped. */
   remaining_files: number;
   /** How many batches are finished. */
   current_batch: number;
+  /** Batches that the files make. */
   total_batches: number;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
+  /** What Gemini was asked for this, and what it counted. */
   usage: Usage;
 }
 
 /** What a run does with tags that are there already. */
 export type Mode = "merge" | "replace";
 
-/** The answer to `apply_proposals`; `run_id` is the new run, None when there was nothing to write. */
+/** The answer to `apply_proposals`; `run_id` is the new run, null when there was nothing to write. */
 export interface Applied {
-  /** The name of a run. */
+  /** The run that wrote them, which `undo_run` takes; null when there was nothing to write. */
   run_id: string | null;
+  /** Files whose proposals were written. */
   applied_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that were changed or deleted since, or whose tags have left the vocabulary. */
   skipped_files: number;
 }
 
 /** The answer to `undo_run`. Skipped: deleted, or changed since by someone else or a newer run. */
 export interface Undone {
-  /** The name of a run. */
+  /** The run that was taken back. */
   run_id: string;
+  /** Files that got back what they had before the run. */
   restored_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that stayed as they are: changed since then, deleted, or restored before. */
   skipped_files: number;
 }
 
 /** How a run came out. `worries` holds the worst first, at most 200. */
 export interface Report {
+  /** The run. */
   run: RunSummary;
+  /** How the tags in the run's answers came out. */
   sources: Sources;
+  /** The tags that the run set, with how many files got each; the most frequent first. */
   tags: TagCount[];
+  /** How many files were not tagged for each reason, the most frequent first. */
   failures: ReasonCount[];
+  /** The finished batches, in the order in which they finished. */
   batches: BatchRow[];
+  /** Files to look at first, the most worrying first; at most 200. */
   worries: WorryingFile[];
+  /** How many files there are to look at; `worries` may not have all of them. */
   worrying_files: number;
 }
 
 /** How the tags in a run's answers came out, counted tag by tag. */
 export interface Sources {
+  /** Tags just as the vocabulary has them. */
   valid: number;
+  /** Tags of the vocabulary in another spelling: case, blanks, quotes. */
   normalised: number;
+  /** Tags in whose place the mapping cache had a valid one. */
   mapped_by_cache: number;
+  /** Tags in whose place Gemini, asked for it, named a valid one. */
   mapped_by_gemini: number;
+  /** Tags outside the vocabulary for which nothing in it stands. */
   dropped: number;
 }
 
@@ -327,7 +391,9 @@ export interface Sources {
 export interface TagCount {
   /** Genre, mood, occasion or keyword. */
   tag_type: TagType;
+  /** The tag, as the vocabulary or the library spells it. */
   tag_value: string;
+  /** Files of the run that got it. */
   files: number;
 }
 
@@ -336,20 +402,27 @@ export type TagType = "genre" | "keyword" | "mood" | "occasion";
 
 /** How many files were not tagged for a reason. */
 export interface ReasonCount {
+  /** A word of `Reason`. */
   reason: string;
+  /** Files that were not tagged for it. */
   files: number;
 }
 
 /** One finished batch of a run. `elapsed_seconds` is since the run's start, `seconds` its own time. */
 export interface BatchRow {
+  /** The batch's number in its run, from 1. */
   batch: number;
-  /** Seconds since the run began, waits included. */
+  /** Seconds from the run's beginning to the batch's saving. */
   elapsed_seconds: number;
   /** From the batch's first request to its commit, in seconds. */
   seconds: number;
+  /** Files of the batch whose tags are committed; in a dry run, whose proposals are. */
   tagged: number;
+  /** Files of the batch that could not be tagged. */
   failed: number;
+  /** Files of the batch that someone else changed, deleted or excluded in the meantime. */
   skipped: number;
+  /** What Gemini was asked for this, and what it counted. */
   usage: Usage;
 }
 
@@ -357,8 +430,11 @@ export interface BatchRow {
 export interface WorryingFile {
   /** A row id of `audio_files`. */
   file_id: number;
+  /** Where the file lies, as the library has it. */
   file_path: string;
+  /** Why it is worth a look. */
   worries: Worry[];
+  /** The same in sentences, one for each of `worries`. */
   messages: string[];
 }
 
@@ -369,26 +445,32 @@ export type Worry = "few_tags" | "only_mapped" | "unlike_folder" | "unlike_ucs_c
 export interface ExplainedTag {
   /** Genre, mood, occasion or keyword. */
   tag_type: TagType;
+  /** The tag, as the vocabulary or the library spells it. */
   tag_value: string;
+  /** Who set it: `person`, or `run` for a run of the sidecar. */
   set_by: "person" | "run";
-  /** The name of a run. */
+  /** The run that set it; null for a person's tag. */
   run_id: string | null;
-  /** The id of a Gemini model. */
+  /** The Gemini model that chose it; null for a person's tag. */
   model: string | null;
-  /** RFC 3339 in UTC when the sidecar wrote it. */
+  /** When the run set it, RFC 3339 in UTC; null for a person's tag. */
   tagged_at: string | null;
+  /** What Gemini had called it; null when it was not mapped. */
   mapped_from: string | null;
 }
 
 /**
  * What has changed since the last run, and the files to tag again because of it. `changed_since_run` is that run's
- * id, None when nothing has changed since.
+ * id, null when nothing has changed since.
  */
 export interface Stale {
+  /** The last run, if vocabulary, rules or model differ from what it had; else null. */
   changed_since_run: string | null;
+  /** Tags that the vocabulary has gained since the last run. */
   added_tags: TagName[];
+  /** Tags that have left the vocabulary. */
   retired_tags: RetiredTag[];
-  /** Row ids of `audio_files`; files that are tagged may be among them. */
+  /** The files to tag again, for `auto_tag_files`: row ids of `audio_files`. */
   file_ids: number[];
 }
 
@@ -396,6 +478,7 @@ export interface Stale {
 export interface TagName {
   /** Genre, mood, occasion or keyword. */
   tag_type: TagType;
+  /** The tag, as the vocabulary or the library spells it. */
   tag_value: string;
 }
 
@@ -403,16 +486,21 @@ export interface TagName {
 export interface RetiredTag {
   /** Genre, mood, occasion or keyword. */
   tag_type: TagType;
+  /** The tag, as the vocabulary or the library spells it. */
   tag_value: string;
+  /** Files that still carry it from a run. */
   files: number;
 }
 
 /** A row of `auto_tag_history` as it stands; `tags_applied` is JSON text when the sidecar wrote it. */
 export interface HistoryEntry {
+  /** A row id of `auto_tag_history`. */
   id: number;
   /** RFC 3339 in UTC when the sidecar wrote it. */
   tagged_at: string | null;
+  /** As it stands in the row: JSON text, tags before and after, when the sidecar wrote it. */
   tags_applied: string | null;
+  /** As it stands in the row: the id of the Gemini model when the sidecar wrote it. */
   api_version: string | null;
 }
 
@@ -424,20 +512,23 @@ export interface TagMapping {
   invalid_tag: string;
   /** The tag of the vocabulary that is used instead, or `REMOVE` for none. */
   valid_tag: string;
+  /** How often it has been used. */
   usage_count: number;
 }
 
 /** Whether there was something to remove. */
 export interface Removed {
+  /** Whether there was something to remove. */
   removed: boolean;
 }
 
 /** Files that no request may name: those that a glob covers, or one file. */
 export interface Exclusion {
-  /** Files whose path fits it: the path as sent, or the whole path. */
+  /** The glob that is excluded; null when a file is. */
   glob: string | null;
-  /** A row id of `audio_files`. */
+  /** The file that is excluded; null when a glob is. */
   file_id: number | null;
+  /** When it was added, RFC 3339 in UTC. */
   created_at: string;
 }
 
@@ -450,7 +541,9 @@ export interface Prices {
   input: number;
   /** Price of a million tokens of answers. From 0 to 1,000,000,000. */
   output: number;
-  /** Price of a million prompt tokens that Gemini has in its cache. From 0 to 1,000,000,000. */
+  /**
+   * Price of a million prompt tokens that Gemini has in its cache; null: that of `input`. From 0 to 1,000,000,000.
+   */
   cached?: number | null;
   /** The currency of all prices and costs. At most 16 characters. Default: `"USD"`. */
   currency?: string;
@@ -460,18 +553,21 @@ export interface Prices {
 export interface Progress {
   /** The name of a run. */
   run_id: string;
+  /** Files that the run is about. */
   total_files: number;
-  /** Files whose tags are committed. */
+  /** Files whose tags are committed; in a dry run, whose proposals are. */
   processed_files: number;
   /** Files that could not be tagged, each with a reason. */
   failed_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that someone else changed, deleted or excluded in the meantime. */
   skipped_files: number;
   /** Files that are neither processed nor failed nor skipped. */
   remaining_files: number;
   /** How many batches are finished. */
   current_batch: number;
+  /** Batches that the files make. */
   total_batches: number;
+  /** How far the run is or what it waits for: a sentence, to be shown as it is. */
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
@@ -481,6 +577,7 @@ export interface Progress {
   files_per_minute: number;
   /** Seconds until Gemini is asked again; 0 when the run is not waiting. */
   waiting_seconds: number;
+  /** What Gemini was asked for this, and what it counted. */
   usage: Usage;
 }
 
@@ -488,15 +585,21 @@ export interface Progress {
 export interface BatchReport {
   /** The name of a run. */
   run_id: string;
+  /** The batch's number in its run, from 1. */
   batch: number;
+  /** Whether no file of the batch failed. */
   ok: boolean;
+  /** Files of the batch whose tags are committed; in a dry run, whose proposals are. */
   tagged: number;
+  /** Files of the batch that could not be tagged. */
   failed: number;
+  /** Files of the batch that someone else changed, deleted or excluded in the meantime. */
   skipped: number;
   /** Requests that the batch took. */
   attempts: number;
   /** From the batch's first request to its commit, in seconds. */
   seconds: number;
+  /** The batch's failed and skipped files, each with its reason. */
   failures: FileFailure[];
 }
 
@@ -504,35 +607,41 @@ export interface BatchReport {
 export interface Completion {
   /** The name of a run. */
   run_id: string;
+  /** Whether the run completed, with a file tagged or none failed. */
   success: boolean;
+  /** How the run ended. */
   status: RunStatus;
-  /** A sentence for the person. */
+  /** How many files were tagged, what failed and why, and what to do: to be shown as it is. */
   message: string;
+  /** Files that the run is about. */
   total_files: number;
-  /** Files whose tags are committed. */
+  /** Files whose tags are committed; in a dry run, whose proposals are. */
   processed_files: number;
   /** Files that could not be tagged, each with a reason. */
   failed_files: number;
-  /** Files that someone else changed or deleted in the meantime. */
+  /** Files that someone else changed, deleted or excluded in the meantime. */
   skipped_files: number;
   /** Files that are neither processed nor failed nor skipped. */
   remaining_files: number;
   /** How many batches are finished. */
   current_batch: number;
+  /** Batches that the files make. */
   total_batches: number;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
+  /** What Gemini was asked for this, and what it counted. */
   usage: Usage;
 }
 
 /** The run that is under way, in this process or another; null in the moment before it is booked. */
 export interface ActiveRunData {
-  /** The name of a run. */
+  /** The run that is under way; null in the moment before it is booked. */
   run_id: string | null;
 }
 
 /** Why the database cannot be used, for programs. */
 export interface DatabaseErrorData {
+  /** What is wrong with the database. */
   kind: DatabaseKind;
 }
 
@@ -541,6 +650,7 @@ export type DatabaseKind = "corrupt" | "locked" | "missing" | "no_vocabulary" | 
 
 /** Google's word for the refusal, or the HTTP status. */
 export interface RefusalData {
+  /** Google's word for the refusal, or the HTTP status. */
   status: string;
 }
 
@@ -549,7 +659,7 @@ export interface RefusalData {
  * language for Gemini, placed after the stable instruction.
  */
 export interface ConfigureParams {
-  /** Empty: the key is forgotten. At most 4,096 characters. */
+  /** The key for Gemini. Empty: the key is forgotten. At most 4,096 characters. */
   api_key?: string | null;
   /** The id of a Gemini model. */
   model?: string | null;
@@ -573,14 +683,15 @@ export interface ConfigureParams {
   /** How long an outage is waited out, in seconds, before the run ends. From 0 to 86,400. */
   outage_max_seconds?: number | null;
   /**
-   * House words, language: put after the part of the instruction that stays the same. At most 2,000 characters.
+   * House words, language: put after the part of the instruction that stays the same. Empty: none. At most 2,000
+   * characters.
    */
   hints?: string | null;
   /** `flex` costs half; where Gemini sheds it, `standard` is used for that request. */
   service_tier?: ServiceTier | null;
 }
 
-/** What runs may spend from now on; None: no bound. Tokens are prompt, output and thoughts together. */
+/** What runs may spend from now on; null: no bound. Tokens are prompt, output and thoughts together. */
 export interface SetBudgetParams {
   /** Requests to Gemini that may be sent; null: no bound. */
   max_requests?: number | null;
@@ -598,17 +709,17 @@ export interface CheckGeminiApiKeyParams {
 
 /** A page of untagged files: at most `limit`, with ids above `after_id`. */
 export interface GetUntaggedFilesParams {
-  /** At most so many. */
+  /** At most so many files; null: all. */
   limit?: number | null;
   /** Only files with a higher id. Default: `0`. */
   after_id?: number | null;
 }
 
-/** What a run over these files (None: all untagged) would take. */
+/** What a run over these files (null: all untagged) would take. */
 export interface EstimateParams {
   /** Files in one request to Gemini. From 1 to 500. */
   batch_size?: number | null;
-  /** Row ids of `audio_files`; files that are tagged may be among them. */
+  /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
 }
 
@@ -616,7 +727,7 @@ export interface EstimateParams {
 export interface EstimateCostParams {
   /** Files in one request to Gemini. From 1 to 500. */
   batch_size?: number | null;
-  /** Row ids of `audio_files`; files that are tagged may be among them. */
+  /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
   /** What tokens cost, per million. */
   prices: Prices;
@@ -631,7 +742,7 @@ export interface PreviewRequestParams {
 }
 
 /**
- * A run. None means: the configured default, or for `file_ids` all untagged files. `dry_run`: nothing is written
+ * A run. Null means: the configured default, or for `file_ids` all untagged files. `dry_run`: nothing is written
  * but proposals, which `get_run` shows and `apply_proposals` writes.
  */
 export interface AutoTagFilesParams {
@@ -639,45 +750,45 @@ export interface AutoTagFilesParams {
   batch_size?: number | null;
   /** Requests to Gemini that are open at the same time. From 1 to 32. */
   max_parallel?: number | null;
-  /** Row ids of `audio_files`; files that are tagged may be among them. */
+  /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
   /** `merge` keeps what a person chose, `replace` does not. Default: `"merge"`. */
   mode?: Mode | null;
   /** Stores what the run proposes and writes no tag. Default: `false`. */
   dry_run?: boolean | null;
-  /** The id of a Gemini model. */
+  /** The id of a Gemini model; null: the configured one. */
   model?: string | null;
 }
 
-/** The failed files of a run (None: the latest), of these reasons only (None: all). */
+/** The failed files of a run (null: the latest), of these reasons only (null: all). */
 export interface RetryFailedParams {
-  /** The name of a run. */
+  /** The run whose failed files are tried again; null: the latest. */
   run_id?: string | null;
-  /** Only files that failed for these; null: for any. */
+  /** Only files that were not tagged for these; null: all that failed. */
   reasons?: Reason[] | null;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to stop; null: the active one. */
 export interface CancelParams {
-  /** The name of a run. */
+  /** The run to stop; null: the active one. */
   run_id?: string | null;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to tell of; null: the latest. */
 export interface GetRunParams {
-  /** The name of a run. */
+  /** The run; null: the latest. */
   run_id?: string | null;
 }
 
 /** How many runs, newest first. */
 export interface ListRunsParams {
-  /** At most so many. Default: `20`. */
+  /** At most so many runs. Default: `20`. */
   limit?: number | null;
 }
 
 /** Which of a dry run's proposals are written: all or these files, without the rejected ones. */
 export interface ApplyProposalsParams {
-  /** The name of a run. */
+  /** The dry run. */
   run_id: string;
   /** Which files' proposals are written: `all` of them, or these. Default: `"all"`. */
   accept?: "all" | number[] | null;
@@ -687,13 +798,13 @@ export interface ApplyProposalsParams {
 
 /** The run to take back. */
 export interface UndoRunParams {
-  /** The name of a run. */
+  /** The run to take back. */
   run_id: string;
 }
 
-/** `run_id`: None means the active run for `cancel`, the latest one otherwise. */
+/** The run to tell of; null: the latest. */
 export interface ReportParams {
-  /** The name of a run. */
+  /** The run; null: the latest. */
   run_id?: string | null;
 }
 

@@ -9,7 +9,7 @@ import { Sidecar, SidecarError } from "../client/sidecar";
 import { element, onPress, reveal, write } from "./elements";
 import { addFailures, clearFailures } from "./failures";
 import * as view from "./view";
-import { files } from "./words";
+import { files, undone } from "./words";
 
 /** The app's library, in its own data folder. */
 const LIBRARY = "ligeia.db";
@@ -66,7 +66,7 @@ async function look(from: Sidecar): Promise<void> {
   if (!database.ok) {
     view.showNoLibrary(database.error ?? "No library was named.", database.path);
   } else if (!status.api_key_present) {
-    view.show("no-key");
+    view.askForKey();
   } else {
     try {
       view.showReady((await from.request("count_untagged_files")).count);
@@ -84,21 +84,25 @@ async function useKey(from: Sidecar): Promise<void> {
   send.disabled = true;
   try {
     await from.request("configure", { api_key: field.value.trim() });
-    if (await from.request("check_gemini_api_key", { verify: true })) {
+    const accepted = await from.request("check_gemini_api_key", { verify: true });
+    if (accepted) {
       field.value = "";
-      await look(from);
+      reveal("key-refused", false);
     } else {
-      await refuseKey(from, "Gemini does not know this key. Check that it is complete.");
+      await from.request("configure", { api_key: "" });
+    }
+    if (view.shown() !== "no-key") return; // they went back meanwhile
+    if (!accepted) {
+      view.showProblem("Gemini does not know this key. Check that it is complete.");
+      field.select();
+    } else if (view.leaveKey() === "run") {
+      view.showOutcome("Gemini accepts the new key: tagging can go on.", "good");
+    } else {
+      await look(from);
     }
   } finally {
     send.disabled = false;
   }
-}
-
-async function refuseKey(from: Sidecar, why: string): Promise<void> {
-  view.showProblem(why);
-  element("key", HTMLInputElement).select();
-  await from.request("configure", { api_key: "" });
 }
 
 async function start(from: Sidecar): Promise<void> {
@@ -138,10 +142,22 @@ async function finish(from: Sidecar, completion: Completion): Promise<void> {
     clearFailures(); // to a slow page the sidecar may leave out batches; `failures` has all of them
     addFailures(failures);
     reveal("undo", canUndo && completion.processed_files > 0);
-    reveal("other-key", completion.status === "failed");
     offerNext(count, completion.remaining_files > 0);
   } catch (error) {
     offer("Look again", "look");
+    throw error;
+  }
+  // Without a network this takes its time: the buttons above do not wait for it.
+  const refused = completion.status === "failed" && (await refusesKey(from));
+  if (completion.run_id === runId) reveal("key-refused", refused);
+}
+
+/** Whether Gemini refuses the key. Where that can't be told, another key is not known to help. */
+async function refusesKey(from: Sidecar): Promise<boolean> {
+  try {
+    return !(await from.request("check_gemini_api_key", { verify: true }));
+  } catch (error) {
+    if (failedWith(error, ErrorCode.RequestRefused)) return false;
     throw error;
   }
 }
@@ -149,8 +165,7 @@ async function finish(from: Sidecar, completion: Completion): Promise<void> {
 async function undo(from: Sidecar): Promise<void> {
   const answer = await from.request("undo_run", { run_id: runId ?? "" });
   const { count } = await from.request("count_untagged_files");
-  const left = answer.skipped_files ? ` ${files(answer.skipped_files)} changed since then and stayed as they are.` : "";
-  view.showOutcome(`Undone: ${files(answer.restored_files)} got their former tags back.${left}`, "good");
+  view.showOutcome(undone(answer), "good");
   reveal("undo", false);
   offerNext(count, true);
   view.show("run"); // the focus was on the button that has gone
@@ -185,7 +200,7 @@ async function attempt(action: () => Promise<void>): Promise<void> {
     await action();
   } catch (error) {
     if (sidecar === undefined) return; // its end is on the screen already
-    if (failedWith(error, ErrorCode.NoApiKey)) view.show("no-key");
+    if (failedWith(error, ErrorCode.NoApiKey)) view.askForKey();
     view.showProblem(sentence(error));
   }
 }
@@ -216,7 +231,8 @@ onPress("cancel", once(cancel));
 onPress("look-again", once(look));
 onPress("library-retry", once(look));
 onPress("again", once((from) => (element("again").dataset.next === "start" ? start(from) : look(from))));
-onPress("other-key", () => view.show("no-key"));
+onPress("other-key", view.askForKey);
+onPress("key-back", view.leaveKey);
 onPress("restart", () => void launch());
 
 const askedToUndo = element("undo-dialog", HTMLDialogElement);

@@ -15,6 +15,9 @@ const ANNOUNCE_EVERY_MILLISECONDS = 15_000;
 
 const COUNTDOWN_STEP_MILLISECONDS = 200;
 
+/** What Back leads to from the key's form; nothing where there was nothing to come from. */
+let behindKey: Screen | undefined;
+
 let announcedAt = 0;
 let waitingUntil = 0;
 let countdown: ReturnType<typeof setInterval> | undefined;
@@ -27,6 +30,25 @@ export function show(screen: Screen): void {
   if (focused instanceof HTMLElement && focused !== document.body && focused.offsetParent !== null) return;
   const first = screen === "no-key" ? "#key" : `[data-part="${screen}"] h2`;
   document.querySelector<HTMLElement>(first)?.focus();
+}
+
+/** What is on the screen. */
+export function shown(): Screen {
+  return element("app").dataset.screen as Screen;
+}
+
+/** Asks for a key. Back leads to the run or the start that it was asked for from, which stay as they are. */
+export function askForKey(): void {
+  const from = shown();
+  if (from !== "no-key") behindKey = from === "run" || from === "ready" ? from : undefined;
+  reveal("key-behind", behindKey !== undefined);
+  show("no-key");
+}
+
+/** Goes back from the key's form. Returns where to; nothing where there is nothing to go back to. */
+export function leaveKey(): Screen | undefined {
+  if (behindKey) show(behindKey);
+  return behindKey;
 }
 
 /** A sentence above the screen, read out at once; an empty one takes it away. */
@@ -59,7 +81,7 @@ export function showStart(total_files: number, total_batches: number): void {
   write("run-title", "Tagging…");
   write("time-name", "Time left");
   for (const id of ["rate", "time", "tokens"]) write(id, "–");
-  for (const id of ["outcome", "undo", "again", "other-key"]) reveal(id, false);
+  for (const id of ["outcome", "undo", "again", "key-refused"]) reveal(id, false);
   stopWaiting();
   showCounters({ total_files, total_batches, processed_files: 0, failed_files: 0, skipped_files: 0, current_batch: 0 });
   write("remaining", number(total_files));

@@ -1,6 +1,6 @@
 // What the page says: numbers, times and reasons in plain words. Knows no element and no clock.
 
-import type { Reason, RunStatus, Usage } from "../client/contract";
+import type { Reason, RunStatus, Undone, Usage } from "../client/contract";
 
 const whole = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -46,6 +46,14 @@ export function number(count: number): string {
 /** `1 file`, `1,234 files`. */
 export function files(count: number): string {
   return count === 1 ? "1 file" : `${whole.format(count)} files`;
+}
+
+/** What came of an undo. What was skipped may have been changed, or be gone. */
+export function undone({ restored_files, skipped_files }: Undone): string {
+  const got = `Undone: ${files(restored_files)} got ${restored_files === 1 ? "its" : "their"} former tags back.`;
+  if (!skipped_files) return got;
+  const [were, have] = skipped_files === 1 ? ["was", "it has"] : ["were", "they have"];
+  return `${got} ${files(skipped_files)} ${were} left alone: ${have} been changed or deleted since then.`;
 }
 
 /** Share in whole percent; 100 only when nothing is left. */

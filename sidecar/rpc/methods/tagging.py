@@ -5,6 +5,7 @@ from sidecar.contract import (
     ApplyParams,
     AutoTagParams,
     Cancelled,
+    CancelParams,
     ListRunsParams,
     RetryParams,
     RunDetails,
@@ -31,7 +32,7 @@ async def retry_failed(app: App, params: RetryParams) -> Answer[Started]:
     return Answer(started, active.release if active else None)
 
 
-async def cancel(app: App, params: RunParams) -> Answer[Cancelled]:
+async def cancel(app: App, params: CancelParams) -> Answer[Cancelled]:
     """Cancels a run and answers once it has really stopped."""
     return Answer(await app.runs.cancel(params.run_id))
 

@@ -17,6 +17,8 @@ export interface Setup {
   cut?: Cut;
   /** How long the n-th write to stdin takes, in milliseconds. */
   writing?: number[];
+  /** What becomes of a kill that does not work: it fails, or nothing comes of it. */
+  kill?: "refused" | "lost";
 }
 
 export interface Shell {
@@ -97,7 +99,8 @@ export function install(setup: Setup): Shell {
       case "plugin:shell|stdin_write":
         return write(pid, buffer);
       case "plugin:shell|kill":
-        return void running.get(pid)?.kill("SIGKILL");
+        if (setup.kill === "refused") throw "the process can't be killed";
+        return setup.kill ? undefined : void running.get(pid)?.kill("SIGKILL");
       default:
         throw `${command} is not in the capability file`;
     }

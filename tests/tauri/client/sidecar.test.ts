@@ -23,6 +23,9 @@ after(() => rmSync(folder, { recursive: true }));
 /** The end of a script that answers one call and ends with its input. */
 const ANSWER = `process.stdin.on("data", () => console.log('{"jsonrpc": "2.0", "id": 1, "result": {"count": 7}}'))`;
 
+/** A script that neither answers nor ends. */
+const STUBBORN = "process.stdin.resume(); setInterval(() => {}, 1000)";
+
 let libraries = 0;
 
 /** A copy of the library for one test. */
@@ -204,15 +207,23 @@ test("stop ends a sidecar with a run under way cleanly, and may be called twice"
   await Promise.all([sidecar.stop(), sidecar.stop()]);
   assert.deepEqual([exits, completed], [[0], ["cancelled"]]);
   assert.equal(shell.children[0]?.exitCode, 0);
+  assert.equal(await sidecar.stop(), true);
 });
 
 test("stop kills what does not end by itself", async (context) => {
-  const { sidecar, shell } = await launchScript(context, "process.stdin.resume(); setInterval(() => {}, 1000)");
+  const { sidecar, shell } = await launchScript(context, STUBBORN);
   const waiting = rejection(sidecar.request("status"));
-  await sidecar.stop();
+  assert.equal(await sidecar.stop(), true);
   assert.equal(shell.children[0]?.signalCode, "SIGKILL");
   assert.match((await waiting).message, /has ended/);
 });
+
+for (const kill of ["refused", "lost"] satisfies Setup["kill"][]) {
+  test(`stop gives up, and lets a window close, where the kill is ${kill}`, async (context) => {
+    const { sidecar } = await launchScript(context, STUBBORN, { kill });
+    assert.equal(await sidecar.stop(), false);
+  });
+}
 
 test("writes go out one after the other, in the order of the calls", async (context) => {
   const { sidecar, shell } = await launch(context, { writing: [40, 20, 0] });

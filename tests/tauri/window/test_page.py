@@ -44,6 +44,7 @@ async def test_a_person_enters_a_key_and_tags_a_library(desktop: Desktop) -> Non
     async with gemini as api, desktop.open(api, key=None) as window:
         await window.see_heading("Connect to Gemini")
         await window.see(lambda state: state["focus"] == "API key")
+        assert "Back" not in window.now["buttons"]
         await window.look_at("key")
         await window.type("not-a-key")
         await window.key("Return")
