@@ -1,5 +1,6 @@
 """archive: what is told of a run that ends in the very moment in which it is looked up."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 
-from sidecar.contract import FileFailure, Reason, RunStatus
+from sidecar.contract import FileFailure, Reason, RunStatus, RunSummary
 from sidecar.demo import standin
+from sidecar.library import run_rows
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import archive
@@ -45,6 +47,28 @@ async def statuses(library: harness.Library) -> list[RunStatus]:
 
 
 async def test_a_run_whose_process_died_is_interrupted(tagged: harness.Library) -> None:
+    assert await statuses(tagged) == [RunStatus.INTERRUPTED] * 2
+
+
+async def test_a_run_whose_process_died_says_how_far_it_came_and_what_to_do(tagged: harness.Library) -> None:
+    execute(tagged, "UPDATE auto_tag_runs SET message = '', total_files = 30")
+    async with open_library(tagged.path) as opened:
+        [run] = await Archive(opened).recent(20)
+    assert run.message == "Interrupted: 10 files tagged, 20 remaining. Start tagging again to go on."
+
+
+async def test_nobody_is_kept_from_starting_while_runs_are_counted_up(
+    tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_runs = run_rows.list_runs
+
+    def count_up(connection: sqlite3.Connection, limit: int) -> list[RunSummary]:
+        other = RunLock(tagged.path)
+        assert other.take()
+        other.release()
+        return list_runs(connection, limit)
+
+    monkeypatch.setattr(run_rows, "list_runs", count_up)
     assert await statuses(tagged) == [RunStatus.INTERRUPTED] * 2
 
 

@@ -134,6 +134,43 @@ def test_a_cancelled_run_says_what_remains_and_how_to_go_on() -> None:
     assert message == "Cancelled: 4 files tagged, 6 remaining. Start tagging again to go on."
 
 
+@pytest.mark.parametrize(
+    ("given", "status", "message"),
+    [
+        (
+            4,
+            RunStatus.CANCELLED,
+            "Cancelled: 4 files given proposals, 6 remaining. Nothing has been written: look at",
+        ),
+        (0, RunStatus.CANCELLED, "Cancelled: 0 files given proposals, 10 remaining. Nothing has been written."),
+        (
+            0,
+            RunStatus.INTERRUPTED,
+            "Interrupted: 0 files given proposals, 10 remaining. Nothing has been written.",
+        ),
+    ],
+)
+def test_a_dry_run_that_was_cut_off_does_not_say_that_another_goes_on(
+    given: int, status: RunStatus, message: str
+) -> None:
+    state = tally().with_batch(BatchOutcome(given, []))
+    assert completion_message(state, status, "", dry_run=True).startswith(message)
+
+
+def test_a_dry_run_with_nothing_to_look_at_does_not_say_to_look_at_it() -> None:
+    state = tally(1, 1).with_batch(BatchOutcome(0, failures(Reason.BLOCKED)))
+    assert completion_message(state, RunStatus.COMPLETED, "", dry_run=True) == (
+        "0 files given proposals, 1 failed (blocked by Gemini's content filter). Nothing has been written."
+    )
+
+
+def test_of_a_run_whose_process_died_the_numbers_are_said_without_reasons() -> None:
+    state = Tally(total_files=10, total_batches=2, processed_files=4, failed_files=1, skipped_files=2)
+    assert said_at_the_end(state, RunStatus.INTERRUPTED) == (
+        "Interrupted: 4 files tagged, 1 failed, 2 skipped, 3 remaining. Start tagging again to go on."
+    )
+
+
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.QUOTA_EXHAUSTED])
 def test_a_run_that_ended_early_says_why_first(status: RunStatus) -> None:
     message = said_at_the_end(tally().with_batch(BatchOutcome(4, failures(Reason.TIMEOUT))), status, "It broke.")

@@ -22,6 +22,7 @@ from sidecar.library.own_tables import has_own_tables
 from sidecar.library.proposals import proposals
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
+from sidecar.runs.summary import with_message
 
 KEPT_SUMMARIES = 32
 
@@ -92,13 +93,19 @@ class Archive:
     async def _told(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
         """What the rows say of runs, and what this process knows better: their end may not have been saved."""
         summaries = await self._library.read(lambda connection, _: _told_apart(connection, query, self._library))
-        return [self._ended[found.run_id][0] if found.run_id in self._ended else found for found in summaries]
+        return [
+            self._ended[found.run_id][0] if found.run_id in self._ended else with_message(found)
+            for found in summaries
+        ]
 
 
 def _told_apart(
     connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], list[RunSummary]], library: Library
 ) -> list[RunSummary]:
-    """Rows that say `running`: of a run that goes on, here or in another process, or of one that died."""
+    """Rows that say `running`: of a run that goes on, here or in another process, or of one that died.
+
+    The lock is held for a moment only: a run that begins meanwhile would be refused.
+    """
     summaries = query(connection)
     if all(found.status is not RunStatus.RUNNING for found in summaries):
         return summaries
@@ -107,16 +114,17 @@ def _told_apart(
         if not lock.take():
             return summaries
     except LibraryError:  # where nobody can take the lock nobody runs
-        return [_interrupted(found) for found in summaries]
+        return [_interrupted(found, found.run_id) for found in summaries]
     try:
-        # Once more: it may have ended since. While we hold the lock nobody runs.
-        return [_interrupted(found) for found in query(connection)]
+        dead = run_rows.running_run(connection)  # while we hold the lock nobody runs
     finally:
         lock.release()
+    # Once more: what is not dead may have ended since.
+    return [_interrupted(found, dead) for found in query(connection)]
 
 
-def _interrupted(summary: RunSummary) -> RunSummary:
-    is_dead = summary.status is RunStatus.RUNNING
+def _interrupted(summary: RunSummary, dead: str | None) -> RunSummary:
+    is_dead = summary.status is RunStatus.RUNNING and summary.run_id == dead
     return msgspec.structs.replace(summary, status=RunStatus.INTERRUPTED) if is_dead else summary
 
 

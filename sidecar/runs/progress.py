@@ -23,6 +23,7 @@ _REASONS = {
     Reason.DELETED: "deleted meanwhile",
 }
 
+_CUT_OFF = (RunStatus.CANCELLED, RunStatus.INTERRUPTED)
 _UNANSWERED = (Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT)
 
 
@@ -71,10 +72,11 @@ class Tally(Struct, frozen=True, kw_only=True):
 
 
 class Waiting(Struct, frozen=True):
-    """Why nothing is sent at the moment, and for how long."""
+    """Why nothing is sent at the moment, and for how long; in an outage 0 s while a probe is under way."""
 
     seconds: float
     outage: bool
+    overload: bool = False
 
 
 def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None) -> Progress:
@@ -106,34 +108,38 @@ def completion_message(tally: Tally, status: RunStatus, why: str, *, dry_run: bo
 
     `why` is the sentence that ended the run early, empty otherwise.
     """
-    message = _message(tally, status, why, "given proposals" if dry_run else "tagged")
-    return f"{message} Nothing has been written: look at the proposals and apply them." if dry_run else message
+    head = _counted(tally, "given proposals" if dry_run else "tagged")
+    advice = ""
+    if status in _CUT_OFF:
+        head, advice = f"{status.capitalize()}: {head}", "Start tagging again to go on."
+    elif why:
+        head = f"{why} So far: {head}"
+    elif tally.failed_files:
+        head = " ".join(filter(None, (f"{head}.", tally.unanswered))).removesuffix(".")
+        advice = "Start tagging again to retry what failed."
+    if dry_run:  # another would begin at the beginning
+        looked_at = ": look at the proposals and apply them" if tally.processed_files else ""
+        advice = f"Nothing has been written{looked_at}."
+    return f"{head}. {advice}".rstrip()
 
 
-def _message(tally: Tally, status: RunStatus, why: str, done: str) -> str:
+def _counted(tally: Tally, done: str) -> str:
     parts = [f"{_files(tally.processed_files)} {done}"]
     if tally.failed_files:
-        parts.append(f"{tally.failed_files} failed ({_because(tally, skips=False)})")
+        parts.append(f"{tally.failed_files} failed{_because(tally, skips=False)}")
     if tally.skipped_files:
-        parts.append(f"{tally.skipped_files} skipped ({_because(tally, skips=True)})")
+        parts.append(f"{tally.skipped_files} skipped{_because(tally, skips=True)}")
     if tally.remaining_files:
         parts.append(f"{tally.remaining_files} remaining")
-    head = ", ".join(parts)
-    if status is RunStatus.CANCELLED:
-        return f"Cancelled: {head}. Start tagging again to go on."
-    if why:
-        return f"{why} So far: {head}."
-    if tally.failed_files:
-        return " ".join(filter(None, (f"{head}.", tally.unanswered, "Start tagging again to retry what failed.")))
-    return f"{head}."
+    return ", ".join(parts)
 
 
 def _status(tally: Tally, waiting: Waiting | None) -> str:
     if waiting is not None:
         seconds = max(1, round(waiting.seconds))
         if waiting.outage:
-            return f"Gemini cannot be reached; trying again in {seconds} s"
-        return f"Waiting {seconds} s: Gemini's rate limit"
+            return "Gemini cannot be reached; trying again" + (f" in {seconds} s" if waiting.seconds else "")
+        return f"Waiting {seconds} s: " + ("Gemini is overloaded" if waiting.overload else "Gemini's rate limit")
     closed = tally.total_files - tally.remaining_files
     return f"Tagging: {closed} of {_files(tally.total_files)}"
 
@@ -141,9 +147,11 @@ def _status(tally: Tally, waiting: Waiting | None) -> str:
 def _because(tally: Tally, *, skips: bool) -> str:
     counted = [(n, reason) for reason, n in tally.reasons.items() if reason.is_skip == skips]
     counted.sort(key=lambda pair: (-pair[0], pair[1]))
+    if not counted:  # of a run whose process has died only the numbers are known
+        return ""
     if len(counted) == 1:
-        return _REASONS[counted[0][1]]
-    return ", ".join(f"{n} {_REASONS[reason]}" for n, reason in counted)
+        return f" ({_REASONS[counted[0][1]]})"
+    return f" ({', '.join(f'{n} {_REASONS[reason]}' for n, reason in counted)})"
 
 
 def _files(count: int) -> str:

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import msgspec
+
 from sidecar.contract import Progress, RunStatus, RunSummary, Usage
 from sidecar.library.run_rows import NewRun
 from sidecar.runs.progress import Tally, completion_message
@@ -34,6 +36,16 @@ def summary_of(
         elapsed_seconds=round(elapsed_seconds, 3),
         usage=usage,
     )
+
+
+def with_message(summary: RunSummary) -> RunSummary:
+    """A run as its rows tell it; one that its process did not live to end has left no message of its own."""
+    if summary.status is not RunStatus.INTERRUPTED or summary.message:
+        return summary
+    names = [name for name in Tally.__struct_fields__ if hasattr(summary, name)]
+    tally = Tally(**{name: getattr(summary, name) for name in names})
+    message = completion_message(tally, summary.status, "", dry_run=summary.dry_run)
+    return msgspec.structs.replace(summary, message=message)
 
 
 def ended_progress(summary: RunSummary) -> Progress:
