@@ -180,7 +180,7 @@ def test_retry_after_may_be_a_date() -> None:
     later = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
     earlier = format_datetime(NOW - timedelta(seconds=30), usegmt=True)
     assert judged(503, None, {"retry-after": later}).delay_seconds == 30
-    assert judged(503, None, {"retry-after": earlier}).delay_seconds == 0
+    assert judged(503, None, {"retry-after": earlier}).delay_seconds is None
     assert judged(503, None, {"retry-after": "tomorrow"}).delay_seconds is None
 
 

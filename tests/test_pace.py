@@ -1,5 +1,6 @@
 """gemini.pace: holding, halving, growing back, outages. Times are numbers, nothing waits."""
 
+import math
 from typing import Literal
 
 from hypothesis import given
@@ -25,7 +26,7 @@ def outage(ceiling: int = 8, at: float = 10) -> Pace:
 
 def test_at_the_start_the_way_is_free() -> None:
     pace = Pace(8, LIMITS)
-    assert (pace.concurrency, pace.wait_seconds(0), pace.outage_left(0)) == (8, 0, None)
+    assert (pace.concurrency, pace.wait_seconds(0), pace.outage_ends_at) == (8, 0, math.inf)
 
 
 def test_a_hold_counts_for_everybody_until_it_has_passed() -> None:
@@ -122,15 +123,12 @@ def test_a_second_batch_turns_a_long_streak_into_an_outage() -> None:
     assert pace.outage_since == 10
 
 
-def test_a_success_or_any_answer_between_breaks_the_streak() -> None:
-    for answer in ("succeeded", "reached", "refused"):
+def test_a_success_or_an_answer_between_breaks_the_streak() -> None:
+    for answer in ("succeeded", "reached"):
         pace = Pace(8, LIMITS)
         pace.failed(1, 0, 1, 0)
         pace.failed(2, 0, 1, 0)
-        if answer == "refused":
-            pace.refused(0, 1)
-        else:
-            getattr(pace, answer)()
+        getattr(pace, answer)()
         assert pace.failed(1, 0, 2, 0)
         assert pace.failed(2, 0, 2, 0)
         assert pace.outage_since is None
@@ -200,12 +198,14 @@ def test_what_a_429_had_halved_is_still_halved_after_an_outage() -> None:
     assert pace.concurrency == 4
 
 
-def test_a_refusal_ends_the_outage_too() -> None:
+def test_an_answer_other_than_a_429_ends_the_outage_too() -> None:
     pace = outage(ceiling=8)
     pace.reached()
     assert (pace.outage_since, pace.concurrency) == (None, 8)
     pace = outage(ceiling=8)
     pace.refused(11, 12)
+    assert (pace.outage_since, pace.concurrency) == (10, 1)
+    pace.succeeded()
     assert (pace.outage_since, pace.concurrency) == (None, 4)
 
 
@@ -231,12 +231,29 @@ def test_after_an_outage_a_new_one_needs_a_whole_streak_and_probes_from_the_star
 
 def test_an_outage_runs_out() -> None:
     pace = outage(at=10)
-    assert (pace.outage_left(10), pace.outage_left(500), pace.outage_left(610), pace.outage_left(999)) == (
-        600,
-        110,
-        0,
-        0,
-    )
+    assert pace.outage_ends_at == 610
+    pace.succeeded()
+    assert pace.outage_ends_at == math.inf
+
+
+def test_a_429_neither_breaks_a_streak_nor_ends_an_outage() -> None:
+    pace = Pace(8, LIMITS)
+    assert pace.failed(1, 0, 0, 0)
+    pace.refused(1, 1)
+    assert pace.failed(2, 2, 2, 0)
+    pace.refused(3, 3)
+    assert not pace.failed(2, 4, 4, 0)
+    pace.refused(5, 5)
+    assert (pace.outage_since, pace.outages, pace.concurrency) == (4, 1, 1)
+
+
+def test_a_delay_says_whether_it_was_an_overload_that_asked_for_it() -> None:
+    pace = Pace(8, LIMITS)
+    pace.hold(30, 0, is_overload=True)
+    pace.hold(20, 0)
+    assert pace.is_overload
+    pace.hold(40, 0)
+    assert not pace.is_overload
 
 
 def test_a_hold_counts_in_an_outage_as_well() -> None:

@@ -251,11 +251,26 @@ def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, wor
 @pytest.mark.parametrize(
     ("kind", "http_status", "words", "advice"),
     [
-        (Failure.UNAVAILABLE, 503, "Gemini has been overloaded for 10 min (the cause). Start", "again later: it"),
-        (Failure.UNAVAILABLE, 502, "Gemini has answered with errors only for 10 min (the cause).", "again later"),
+        (
+            Failure.UNAVAILABLE,
+            503,
+            "Gemini could not be reached for 10 min: it was overloaded (the cause). Start",
+            "again later: it",
+        ),
+        (
+            Failure.UNAVAILABLE,
+            502,
+            "Gemini could not be reached for 10 min: it answered with errors only (the cause).",
+            "again later",
+        ),
         (Failure.TIMEOUT, 0, "Gemini could not be reached for 10 min (the cause). Check", "network connection"),
         (Failure.UNTRUSTED, 0, "Gemini could not be reached for 10 min. the cause.", "Mend that and start"),
-        (Failure.FOREIGN_PAGE, 200, "Something other than Gemini has answered for 10 min (the cause).", "sign-in"),
+        (
+            Failure.FOREIGN_PAGE,
+            200,
+            "Gemini could not be reached for 10 min: something else answered (the cause).",
+            "sign-in",
+        ),
     ],
 )
 def test_an_outage_is_told_by_its_last_cause_and_what_helps_against_that(

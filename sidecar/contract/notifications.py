@@ -32,6 +32,11 @@ class Usage(Struct, frozen=True):
     output_tokens: int = 0
     thoughts_tokens: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """All that is paid for: prompt, output and thoughts."""
+        return self.prompt_tokens + self.output_tokens + self.thoughts_tokens
+
     def __add__(self, other: "Usage") -> "Usage":
         """Both together, number by number."""
         return Usage(*map(operator.add, astuple(self), astuple(other)))

@@ -1,7 +1,8 @@
 """One call done properly: pace, limiter, retries by verdict. The only place that waits for Gemini."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -74,6 +75,7 @@ class Calls:
         self._limits = limits
         self._on_wait = on_wait
         self._limiter = trio.CapacityLimiter(pace.concurrency)
+        self._under_way: set[trio.CancelScope] = set()
         self._over = False
         self._schema_refused = False
         self._end_of_outage: End | None = None
@@ -85,12 +87,14 @@ class Calls:
         After the first End no request leaves: the others wait for their run to cut them off. Once a request
         was refused with the response schema and taken without, none is sent with it any more.
         """
-        tries, repeated = Tries(), False
+        tries, repeated, outages = Tries(), False, self.pace.outages
         while True:
             await self._way_free()
             if (end := self._outage_over()) is not None:
                 self._over = True
                 return end
+            if outages != self.pace.outages:  # no batch spends its attempts on an outage
+                tries, outages = msgspec.structs.replace(tries, attempts=0), self.pace.outages
             if self._schema_refused:
                 tries = msgspec.structs.replace(tries, plain=True)
             version = self._version.without(tries.refused_by)
@@ -115,7 +119,14 @@ class Calls:
     async def _attempt(
         self, request: Request, tries: Tries, meter: Meter, place: "_Place", *, repeated: bool
     ) -> "Reply | _Failed | None":
-        """One send; None when the way was closed before the first byte left."""
+        """One send; None when the way was closed before the first byte left, or an outage has lasted too long."""
+        with self._while_outage_may_last():
+            return await self._sent(request, tries, meter, place, repeated=repeated)
+        return None
+
+    async def _sent(
+        self, request: Request, tries: Tries, meter: Meter, place: "_Place", *, repeated: bool
+    ) -> "Reply | _Failed | None":
         varied = msgspec.structs.replace(
             request,
             schema=None if tries.plain else request.schema,
@@ -126,13 +137,14 @@ class Calls:
         except NotSent:
             return None
         except GeminiError as error:
+            meter.add(error.usage)
             return _Failed(error, place.entered_at, place.version)
         finally:
             if place.used:  # also what a cancel cuts off: it may be billed
                 meter.add(Usage(requests=1, retries=int(repeated)))
         meter.add(answer.usage)
         self.pace.succeeded()
-        self._resize()
+        self._follow_pace()
         return answer.reply
 
     def _judge(self, failed: "_Failed", tries: Tries, batch: int) -> "_Again | Stop":
@@ -141,20 +153,20 @@ class Calls:
         costs = self._book(failed, batch, now)
         after = counted(tries, error) if costs else msgspec.structs.replace(tries, attempts=0)
         decided = verdict(error, after, self._limits, random.random(), datetime.now(UTC))
-        self._resize()
+        self._follow_pace()
         if error.delay_seconds is not None and not isinstance(decided, End):
-            self.pace.hold(error.delay_seconds, now)  # also of a request that gives up: the others have to wait
+            self._hold(error, error.delay_seconds, now)  # also of a request that gives up: the others have to wait
         match decided:
             case Wait(seconds=seconds, everyone=everyone):
                 if everyone:
-                    self.pace.hold(seconds, now)
+                    self._hold(error, seconds, now)
                 if self.pace.wait_seconds(now) > 0:
                     self._on_wait()
                 return _Again(after, 0 if everyone or not costs else seconds)
             case Plain():
                 return _Again(msgspec.structs.replace(after, plain=True), 0)
             case Standard(seconds=seconds):
-                self.pace.hold(seconds, now)
+                self._hold(error, seconds, now)
                 return _Again(msgspec.structs.replace(after, standard=True), 0)
             case OtherVersion():
                 self._version.refuse(failed.version)
@@ -180,9 +192,24 @@ class Calls:
             self.pace.reached()
         return True
 
-    def _resize(self) -> None:
+    def _hold(self, error: GeminiError, seconds: float, now: float) -> None:
+        self.pace.hold(seconds, now, is_overload=error.kind is not Failure.RATE_LIMITED)
+
+    def _follow_pace(self) -> None:
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
+        for scope in self._under_way:
+            scope.deadline = self.pace.outage_ends_at
+
+    @contextmanager
+    def _while_outage_may_last(self) -> Iterator[None]:
+        """Cut off when an outage ends the run: a server that accepts and never answers would hold it longer."""
+        with trio.CancelScope(deadline=self.pace.outage_ends_at) as scope:
+            self._under_way.add(scope)
+            try:
+                yield
+            finally:
+                self._under_way.discard(scope)
 
     def _may_leave(self, tries: Tries, version: str) -> bool:
         """Whether a request that was made before it got its place is still what would be made now."""
@@ -193,14 +220,13 @@ class Calls:
         if self._over:
             await trio.sleep_forever()
         while (seconds := self.pace.wait_seconds(trio.current_time())) > 0:
-            left = self.pace.outage_left(trio.current_time())
-            if left is not None and left < seconds:
-                await trio.sleep(left)
+            if trio.current_time() + seconds > self.pace.outage_ends_at:
+                await trio.sleep_until(self.pace.outage_ends_at)
                 return
             await trio.sleep(seconds)
 
     def _outage_over(self) -> End | None:
-        return self._end_of_outage if self.pace.outage_left(trio.current_time()) == 0 else None
+        return self._end_of_outage if trio.current_time() >= self.pace.outage_ends_at else None
 
 
 class _Place(Place):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from sidecar.contract import Usage
 from sidecar.redaction import Redactor
 
 
@@ -39,12 +40,15 @@ class Failure(StrEnum):
     SETTING = "setting"
 
 
+NOTHING_COUNTED = Usage()
+
+
 class GeminiError(Exception):
     """A request that brought no answer. `detail` is for the person: one line, may be empty.
 
     As `classify` makes it, it may be long and may echo the key; `shown` is what anybody may see.
     `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
-    `http_status` is 0 where no answer came.
+    `http_status` is 0 where no answer came, `usage` what Gemini counted for an answer that cannot be used.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class GeminiError(Exception):
         status: str = "",
         delay_seconds: float | None = None,
         http_status: int = 0,
+        usage: Usage = NOTHING_COUNTED,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -62,6 +67,7 @@ class GeminiError(Exception):
         self.status = status
         self.delay_seconds = delay_seconds
         self.http_status = http_status
+        self.usage = usage
 
     def shown(self, redactor: Redactor) -> "GeminiError":
         """This, without keys and cut to a readable length; in that order, or half a key would be left."""
@@ -162,12 +168,15 @@ def _each(details: list[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
 
 
 def _delay(headers: Mapping[str, str], details: list[dict[str, Any]], message: str, now: datetime) -> float | None:
-    """Seconds the server asks for: the longest of `RetryInfo`, `Retry-After` and the sentence."""
+    """Seconds the server asks for: the longer of `RetryInfo` and `Retry-After`, else what the sentence says.
+
+    None too where they say zero: who asks for no delay gets the backoff of one that asks for nothing.
+    """
     asked = [seconds(detail.get("retryDelay")) for detail in details]
     asked.append(_retry_after(headers.get("retry-after"), now))
-    if all(value is None for value in asked) and (found := _RETRY_IN_TEXT.search(message)):
+    if not any(asked) and (found := _RETRY_IN_TEXT.search(message)):
         asked.append(seconds("".join(found.groups())))
-    return max((value for value in asked if value is not None), default=None)
+    return max((value for value in asked if value), default=None)
 
 
 def seconds(value: object) -> float | None:

@@ -7,28 +7,36 @@ every answer is a number to act on. So no cancellation can land inside a decisio
   to requests that left before the last halving do not halve again. It grows back by one for as many
   successes as there are places.
 - An outage begins when `max_attempts` requests in a row failed, from two batches or more, nothing
-  succeeding between. Then one probe at a time leaves, its failures cost no batch an attempt, and the
-  first answer of any kind ends it. After `outage_max_seconds` the run ends.
+  succeeding between (a 429 is no success). Then one probe at a time leaves, its failures cost no batch an
+  attempt, and the first answer that is neither a 429 nor a failure ends it. After `outage_max_seconds` the
+  run ends.
 """
+
+import math
 
 from sidecar.gemini.policy import Limits, backoff
 
 
 class Pace:
-    """One run's pace. Only the trio thread may call it."""
+    """One run's pace. Only the trio thread may call it.
 
-    def __init__(self, ceiling: int, limits: Limits, held_until: float = float("-inf")) -> None:
+    `outages` counts those that have begun. `is_overload`: the present delay was asked for by a 503 or 504.
+    """
+
+    def __init__(self, ceiling: int, limits: Limits, held_until: float = -math.inf) -> None:
         self.concurrency: int = ceiling
         self.outage_since: float | None = None
+        self.outages = 0
+        self.is_overload = False
         self._ceiling = ceiling
         self._limits = limits
         self._held_until = held_until
         self._successes = 0
-        self._reduced_at = float("-inf")
+        self._reduced_at = -math.inf
         self._streak = 0
         self._streak_batches: set[int] = set()
         self._probes = 0
-        self._probe_at = float("-inf")
+        self._probe_at = -math.inf
         self._concurrency_before_outage = ceiling
 
     @property
@@ -41,11 +49,10 @@ class Pace:
         until = self._held_until if self.outage_since is None else max(self._held_until, self._probe_at)
         return max(0.0, until - now)
 
-    def outage_left(self, now: float) -> float | None:
-        """Seconds until an outage ends the run; None outside an outage, 0 when it is time."""
-        if self.outage_since is None:
-            return None
-        return max(0.0, self.outage_since + self._limits.outage_max_seconds - now)
+    @property
+    def outage_ends_at(self) -> float:
+        """When an outage ends the run; infinity outside an outage."""
+        return math.inf if self.outage_since is None else self.outage_since + self._limits.outage_max_seconds
 
     def succeeded(self) -> None:
         """A request was answered with something to work on."""
@@ -56,27 +63,28 @@ class Pace:
             self._successes = 0
 
     def reached(self) -> None:
-        """Gemini answered, if only with a refusal: no outage, or the end of one."""
+        """Gemini answered, if only with a refusal of this request: no outage, or the end of one."""
         self._streak = 0
         self._streak_batches.clear()
         if self.outage_since is not None:
             self.outage_since = None
             self.concurrency = self._concurrency_before_outage
 
-    def hold(self, seconds: float, now: float) -> None:
+    def hold(self, seconds: float, now: float, *, is_overload: bool = False) -> None:
         """Nobody sends for that long."""
-        self._held_until = max(self._held_until, now + seconds)
+        if now + seconds > self._held_until:
+            self._held_until, self.is_overload = now + seconds, is_overload
 
     def refused(self, sent_at: float, now: float) -> None:
         """A 429: less at once from here on."""
-        self.reached()
         self._successes = 0
         if sent_at >= self._reduced_at:
             self.concurrency = max(1, self.concurrency // 2)
+            self._concurrency_before_outage = max(1, self._concurrency_before_outage // 2)
             self._reduced_at = now
 
     def unanswered(self, sent_at: float, now: float, jitter: float) -> bool:
-        """Something other than Gemini answered (a captive portal), or nothing did, in an outage or not.
+        """A captive portal answered, or nobody did.
 
         True when it costs the request a try, False in an outage.
         """
@@ -93,6 +101,7 @@ class Pace:
         if self._streak < self._limits.max_attempts or len(self._streak_batches) < 2:
             return True
         self.outage_since = now
+        self.outages += 1
         self._concurrency_before_outage = self.concurrency
         self.concurrency = 1
         self._probes = 0

@@ -139,7 +139,7 @@ def _transient(reason: Reason) -> _Row:
     def row(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
         if tries.attempts >= limits.max_attempts:
             tried = "once" if tries.attempts == 1 else f"{tries.attempts} times"
-            return GiveUp(reason, f"Gemini did not answer, tried {tried} ({error.detail or error.status}).")
+            return GiveUp(reason, _unanswered(error, tried))
         wait = backoff(max(tries.attempts, 1), limits, jitter)
         if error.delay_seconds is not None:
             return Wait(max(error.delay_seconds, wait), everyone=True)
@@ -148,9 +148,19 @@ def _transient(reason: Reason) -> _Row:
     return row
 
 
+def _unanswered(error: GeminiError, tried: str) -> str:
+    cause = error.detail or error.status
+    if error.kind is Failure.UNAVAILABLE and not error.http_status:
+        return f"Gemini could not be reached, tried {tried} ({cause}). Check the network connection."
+    return f"Gemini did not answer, tried {tried} ({cause})."
+
+
 def _unusable(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
     if tries.unusable > MAX_UNUSABLE:
-        return Halve(Reason.BAD_RESPONSE, f"Gemini's answer could not be used ({error.detail}).")
+        sentence = f"Gemini's answer could not be used ({error.detail})."
+        if error.kind is Failure.FOREIGN_PAGE:
+            sentence += " Check whether the network asks for a sign-in."
+        return Halve(Reason.BAD_RESPONSE, sentence)
     return Wait(backoff(tries.unusable, limits, jitter), everyone=False)
 
 
@@ -229,19 +239,19 @@ def ended_by_outage(error: GeminiError, limits: Limits) -> End:
     how_long = f" for {duration(limits.outage_max_seconds)}" if limits.outage_max_seconds >= 1 else ""
     cause = error.detail.rstrip(".") or error.status
     if error.kind is Failure.UNTRUSTED:
-        what, advice = f"Gemini could not be reached{how_long}. {cause}", "Mend that and start tagging again"
+        why, advice = f". {cause}", "Mend that and start tagging again"
     elif error.kind is Failure.FOREIGN_PAGE:
-        what = f"Something other than Gemini has answered{how_long} ({cause})"
+        why = f": something else answered ({cause})"
         advice = "Check whether the network asks for a sign-in, and start tagging again"
     elif error.http_status == OVERLOADED:
-        what, advice = f"Gemini has been overloaded{how_long} ({cause})", "Start tagging again later"
+        why, advice = f": it was overloaded ({cause})", "Start tagging again later"
     elif error.http_status:
-        what = f"Gemini has answered with errors only{how_long} ({cause})"
-        advice = "Start tagging again later"
+        why, advice = f": it answered with errors only ({cause})", "Start tagging again later"
     else:
-        what = f"Gemini could not be reached{how_long} ({cause})"
-        advice = "Check the network connection and start tagging again"
-    return End(RunStatus.FAILED, f"{what}. {advice}: it goes on where it stopped.")
+        why, advice = f" ({cause})", "Check the network connection and start tagging again"
+    return End(
+        RunStatus.FAILED, f"Gemini could not be reached{how_long}{why}. {advice}: it goes on where it stopped."
+    )
 
 
 def _clock(when: datetime, now: datetime) -> str:

@@ -77,7 +77,11 @@ def read_answer(body: str) -> Answer:
         raise GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER") from None
     except (msgspec.DecodeError, UnicodeEncodeError):
         raise GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER") from None
-    return Answer(_reply(response), _usage(response.usage_metadata or _Counted()))
+    usage = _usage(response.usage_metadata or _Counted())
+    reply = _reply(response)
+    if not reply.text and reply.fault is None:
+        raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY", usage=usage)
+    return Answer(reply, usage)
 
 
 def _reply(response: _Response) -> Reply:
@@ -86,10 +90,7 @@ def _reply(response: _Response) -> Reply:
         return Reply("", Reason.BLOCKED)
     replies = [_said(candidate) for candidate in (response.candidates or [])[:MOST_CANDIDATES]]
     sound = (reply for reply in replies if reply.text and reply.fault is not Reason.BLOCKED)
-    reply = next(sound, replies[0] if replies else Reply(""))
-    if not reply.text and reply.fault is None:
-        raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY")
-    return reply
+    return next(sound, replies[0] if replies else Reply(""))
 
 
 def _said(candidate: _Candidate) -> Reply:

@@ -14,7 +14,7 @@ class Allowance:
         self._budget = budget
         self._day = day
         self._requests = spent_before.requests if budget.per is BudgetPeriod.DAY else 0
-        self._tokens = _tokens(spent_before) if budget.per is BudgetPeriod.DAY else 0
+        self._tokens = spent_before.tokens if budget.per is BudgetPeriod.DAY else 0
         self._tokens_a_batch = tokens_a_batch
 
     def covers(self, spent: Usage, under_way: int, day: str) -> bool:
@@ -23,11 +23,11 @@ class Allowance:
         On a new `day` what the run spent before does not count any more.
         """
         if self._budget.per is BudgetPeriod.DAY and day != self._day:
-            self._day, self._requests, self._tokens = day, -spent.requests, -_tokens(spent)
+            self._day, self._requests, self._tokens = day, -spent.requests, -spent.tokens
         requests, tokens = self._budget.max_requests, self._budget.max_tokens
-        a_batch = max(self._tokens_a_batch, _tokens(spent) // max(1, spent.requests))
+        a_batch = max(self._tokens_a_batch, spent.tokens // max(1, spent.requests))
         return (requests is None or self._requests + spent.requests + under_way < requests) and (
-            tokens is None or self._tokens + _tokens(spent) + under_way * a_batch < tokens
+            tokens is None or self._tokens + spent.tokens + under_way * a_batch < tokens
         )
 
     @property
@@ -48,7 +48,3 @@ class Allowance:
             f"The budget of {' and '.join(bounds)} a {budget.per} is used up. Raise it (set_budget) or start "
             "tagging again later: it goes on where it stopped."
         )
-
-
-def _tokens(usage: Usage) -> int:
-    return usage.prompt_tokens + usage.output_tokens + usage.thoughts_tokens

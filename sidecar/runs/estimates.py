@@ -102,7 +102,8 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
     def query(connection: sqlite3.Connection, shape: Shape) -> tuple[Estimate, Usage]:
         tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
         spent, files = run_rows.spent(connection) if has_own_tables(connection) else (Usage(), 0)
-        a_file = spent.output_tokens / files if files and spent.output_tokens else prompts.OUTPUT_TOKENS_A_FILE
+        output_tokens = spent.output_tokens + spent.thoughts_tokens  # Gemini bills thoughts as output
+        a_file = output_tokens / files if files and output_tokens else prompts.OUTPUT_TOKENS_A_FILE
         found = Estimate(
             selection.total_files,
             selection.total_batches,

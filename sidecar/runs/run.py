@@ -58,6 +58,8 @@ READY = 2
 """Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
 MOST_LOST_BATCHES = 2
 """The run ends when so many transactions in a row have failed, mostly because another program holds the lock."""
+NOTICED_SECONDS = 1.0
+"""By how much a wait has to grow to be told again."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
 
 
@@ -86,7 +88,7 @@ class Run:
         self._budget_gate = BudgetGate(allowance, self._meter)
         self._began_at = trio.current_time()
         self._pace = Pace(plan.max_parallel, plan.limits, held_until)
-        self._waiting_until = self._began_at
+        self._told_until = self._began_at
         self._in_outage = False
         self._end: End | None = None
         self._lost_in_a_row = 0
@@ -120,8 +122,8 @@ class Run:
     def latest(self) -> Progress:
         """The progress of this moment."""
         now = trio.current_time()
-        seconds = self._pace.wait_seconds(now)
-        waiting = Waiting(seconds, self._pace.outage_since is not None) if seconds > 0 else None
+        seconds, in_outage = self._pace.wait_seconds(now), self._pace.outage_since is not None
+        waiting = Waiting(seconds, in_outage, self._pace.is_overload) if seconds > 0 or in_outage else None
         return progress(self.plan.run_id, self.tally, self._meter.usage, now - self._began_at, waiting)
 
     def summary(self, *, cancelled: bool) -> RunSummary:
@@ -254,14 +256,15 @@ class Run:
             self._asking.cancel()
 
     def _on_wait(self) -> None:
-        """Says so once when a wait or an outage begins, not whenever it grows."""
+        """Says so when a wait or an outage begins, or grows by so much that a person would notice."""
         now, outage = trio.current_time(), self._pace.outage_since is not None
-        if self._pace.wait_seconds(now) <= 0:
+        until = now + self._pace.wait_seconds(now)
+        if until == now:
             return
-        if now >= self._waiting_until or outage != self._in_outage:
-            self._in_outage = outage
+        noticed = until >= self._told_until + NOTICED_SECONDS
+        if now >= self._told_until or noticed or outage != self._in_outage:
+            self._in_outage, self._told_until = outage, until
             self._emit(self.latest)
-        self._waiting_until = max(self._waiting_until, now + self._pace.wait_seconds(now))
 
 
 def _read(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> Found:

@@ -110,11 +110,11 @@ async def test_a_cost_is_the_estimate_at_the_shells_prices(tmp_path: Path) -> No
 
 
 async def test_what_gemini_counted_so_far_makes_the_next_estimate(tmp_path: Path) -> None:
-    """The share of cached tokens and the length of answers are those of the library's runs, of any process."""
+    """The share of cached tokens and the length of answers, thoughts among them, are those of the library's runs, of any process."""
     library = harness.library(tmp_path, 60)
 
     def script(received: Received) -> Reply:
-        usage = usage_metadata(prompt=10_000, output=777, cached=8_000)
+        usage = usage_metadata(prompt=10_000, output=700, cached=8_000) | {"thoughtsTokenCount": 77}
         return standin.ok(harness.answers(received), usage=usage)
 
     async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:

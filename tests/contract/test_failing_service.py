@@ -152,36 +152,6 @@ async def test_a_lasting_failure_fails_its_files_and_the_run_goes_on(tmp_path: P
         assert library.tagged == 20
 
 
-async def test_an_outage_is_waited_out_and_costs_no_file(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 60)
-    async with (
-        standin.running(script=lambda r: standin.unavailable() if r.number <= 30 else None) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("configure", **harness.FAST)
-        done = await subject.tag(batch_size=10, max_parallel=3)
-        assert (done["processed_files"], done["failed_files"]) == (60, 0)
-        assert any("cannot be reached" in p["status"] for p in subject.events("tagging-progress"))
-        assert library.tagged == 60
-
-
-@pytest.mark.parametrize("outage_max_seconds", [0, 0.5])
-async def test_an_outage_too_long_ends_the_run_with_its_files_remaining(
-    tmp_path: Path, outage_max_seconds: float
-) -> None:
-    library = harness.library(tmp_path, 60)
-    async with (
-        standin.running(script=lambda _: Reply(drop="before")) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("configure", **harness.FAST, outage_max_seconds=outage_max_seconds)
-        done = await subject.tag(batch_size=10)
-        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
-        assert done["message"].startswith("Gemini could not be reached (")
-        assert "). Check the network connection and start tagging again" in done["message"]
-        assert library.tagged == 0
-
-
 @pytest.mark.parametrize(
     ("reply", "ending"),
     [
@@ -202,18 +172,6 @@ async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply:
     async with standin.running(script=lambda _: reply) as gemini, harness.start(library, gemini) as subject:
         message = (await subject.error("check_gemini_api_key", verify=True))["message"]
         assert message.endswith(ending)
-
-
-async def test_an_outage_of_an_overloaded_service_says_to_come_back_later(tmp_path: Path) -> None:
-    library = harness.library(tmp_path, 60)
-    async with (
-        standin.running(script=lambda _: standin.unavailable()) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("configure", **harness.FAST, outage_max_seconds=0)
-        done = await subject.tag(batch_size=10)
-        assert done["message"].startswith("Gemini has been overloaded (The model is overloaded.")
-        assert "again later" in done["message"] and "network" not in done["message"]
 
 
 @asynccontextmanager

@@ -141,6 +141,20 @@ async def test_a_second_candidate_serves_where_the_first_is_empty_or_blocked(tmp
         assert gemini.arrived == 1
 
 
+async def test_what_an_answer_without_content_cost_is_counted(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 4)
+    thought = {"promptTokenCount": 1000, "thoughtsTokenCount": 500, "totalTokenCount": 1500}
+    empty = Reply(body={"candidates": [{"finishReason": "STOP", "index": 0}], "usageMetadata": thought})
+    async with (
+        standin.running(script=lambda r: empty if r.number == 1 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag()
+        assert (done["processed_files"], done["usage"]["thoughts_tokens"]) == (4, 500)
+        assert done["usage"]["prompt_tokens"] > 1000
+
+
 @pytest.mark.parametrize("text", ["no json at all", "{}", "[1, 2]", "```json\n[\n```"])
 async def test_an_answer_of_the_wrong_shape_is_halved(tmp_path: Path, text: str) -> None:
     library = harness.library(tmp_path, 8)

@@ -1,8 +1,12 @@
 """CONTRACT section 6: 429 and the waits that Gemini asks for, quotas that a run cannot outwait."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+
+import pytest
+import trio
 
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
@@ -126,6 +130,50 @@ async def test_a_request_refused_ten_times_fails_as_rate_limited(tmp_path: Path)
         assert (done["status"], done["failed_files"], done["success"]) == ("completed", 10, False)
         assert gemini.arrived == 10
         assert {f["reason"] for f in (await subject.result("get_run"))["failures"]} == {"rate_limited"}
+
+
+@pytest.mark.parametrize(
+    "zero",
+    [
+        standin.rate_limited("0s"),
+        replace(standin.rate_limited(None), headers={"retry-after": "0"}),
+        replace(standin.rate_limited(None), headers={"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}),
+    ],
+    ids=["RetryInfo", "seconds", "a date of the past"],
+)
+async def test_a_delay_of_zero_is_none_and_backs_off(tmp_path: Path, zero: Reply) -> None:
+    library = harness.library(tmp_path, 10)
+    arrivals: list[float] = []
+
+    def script(received: Received) -> Reply | None:
+        arrivals.append(received.at)
+        return zero if received.number <= 9 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", backoff_base_seconds=0.1, backoff_max_seconds=0.4)
+        assert (await subject.tag())["processed_files"] == 10
+        # Nine draws of up to 0.1, 0.2, 0.4, 0.4 … s: less than this in one of a billion runs.
+        assert arrivals[-1] - arrivals[0] >= 0.15
+
+
+async def test_a_wait_that_grows_is_told_again_and_an_overload_is_no_rate_limit(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    gate = trio.Event()
+    script = {1: standin.rate_limited("0.8s"), 2: replace(standin.unavailable("60"), gate=gate)}
+    async with (
+        standin.running(script=lambda r: script.get(r.number)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("auto_tag_files", batch_size=10, max_parallel=2)
+        with trio.fail_after(20):
+            await gemini.wait_for(2)
+        await subject.wait_for(lambda m: m.get("params", {}).get("waiting_seconds", 0) > 0)
+        gate.set()
+        told = await subject.wait_for(lambda m: m.get("params", {}).get("waiting_seconds", 0) > 2)
+        assert told["params"]["status"] == "Waiting 60 s: Gemini is overloaded"
+        await subject.result("cancel")
+        first, second = [p["status"] for p in subject.events("tagging-progress")]
+        assert (first, second) == ("Waiting 1 s: Gemini's rate limit", told["params"]["status"])
 
 
 async def test_a_quota_per_day_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:

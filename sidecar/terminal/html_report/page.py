@@ -98,12 +98,7 @@ def _tiles(report: Report) -> Element:
         ("Tags set", sum(tag.files for tag in report.tags), f"{number(len(report.tags))} different", ""),
         ("Files a minute", pace, None, ""),
         ("Requests", usage.requests, f"{counted(usage.retries, 'retry', 'retries')} among them", ""),
-        (
-            "Tokens",
-            usage.prompt_tokens + usage.output_tokens + usage.thoughts_tokens,
-            f"{number(usage.cached_tokens)} from Gemini's cache",
-            "",
-        ),
+        ("Tokens", usage.tokens, f"{number(usage.cached_tokens)} from Gemini's cache", ""),
     ]
     return element(
         "ul",
