@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import trio
 import trio.testing
 
@@ -126,6 +127,31 @@ async def test_a_tag_beyond_the_first_request_is_asked_for_by_whoever_is_free_an
     assert gemini.asked == [tags[:MOST_TAGS_A_REQUEST], [tags[-1]], [tags[-2]]]
     assert await unknown.learn(raw(*tags), VOCABULARY, gemini.ask) is None
     assert len(gemini.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        Reply("", Reason.BLOCKED),
+        Halve(Reason.BLOCKED, "Blocked."),
+        Halve(Reason.REQUEST_REJECTED, "No."),
+        Reply("[", Reason.BAD_RESPONSE),
+    ],
+    ids=["blocked", "blocked before", "rejected", "too long"],
+)
+async def test_tags_that_are_refused_together_are_halved_until_the_one_at_fault_stands_alone(
+    refused: Reply | Stop,
+) -> None:
+    unknown, asked = UnknownTags(Mappings()), list[list[str]]()
+
+    async def ask(open_tags: list[tuple[TagType, str]]) -> Reply | Stop:
+        asked.append([tag for _, tag in open_tags])
+        return refused if "x" in asked[-1] else answer(*((tag, "biome:cave") for tag in asked[-1]))
+
+    assert await unknown.learn(raw("a", "c", "x"), VOCABULARY, ask) is None
+    assert asked == [["a", "c", "x"], ["a", "c"], ["x"]]
+    assert unknown.mappings.find((TagType.KEYWORD, "c"), VOCABULARY) is not None
+    assert unknown.mappings.unknown(raw("a", "c", "x"), VOCABULARY) == {}
 
 
 async def test_a_refusal_for_its_content_is_not_repeated_and_a_failure_is() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from sidecar.contract import TagType
+from sidecar.contract import Reason, TagType
 from sidecar.gemini.calls import Stop
 from sidecar.gemini.policy import Halve
 from sidecar.tagging.answers import RawTags, Reply, read_mapping
@@ -48,22 +48,33 @@ class UnknownTags:
         answered = trio.Event()
         self._asking.update(dict.fromkeys(tags, answered))
         try:
-            outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
-            if isinstance(outcome, Reply):
-                self._take(outcome, tags, vocabulary)
-                return None
-            if isinstance(outcome, Halve):
-                # Refused for its content: asking again would bring the same answer.
-                for key in tags:
-                    self.mappings.give_up(key)
-                return None
-            return outcome
+            return await self._settle(tags, vocabulary, ask)
         finally:
             for key in tags:
                 del self._asking[key]
             answered.set()
 
-    def _take(self, reply: Reply, tags: dict[Key, str], vocabulary: Vocabulary) -> None:
+    async def _settle(self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask) -> Stop | None:
+        outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
+        if isinstance(outcome, Reply):
+            rest, is_refused = self._take(outcome, tags, vocabulary), outcome.fault is not None
+        elif isinstance(outcome, Halve):
+            rest, is_refused = tags, outcome.reason is not Reason.BAD_RESPONSE
+        else:
+            return outcome
+        if is_refused and len(tags) > 1:  # for one tag among them, or since the answer would be too long
+            halves = [*rest.items()]
+            middle = (len(halves) + 1) // 2
+            for half in filter(None, (halves[:middle], halves[middle:])):
+                if (stop := await self._settle(dict(half), vocabulary, ask)) is not None:
+                    return stop
+            return None
+        for key in rest:  # asking again would bring the same answer
+            self.mappings.give_up(key)
+        return None
+
+    def _take(self, reply: Reply, tags: dict[Key, str], vocabulary: Vocabulary) -> dict[Key, str]:
+        """Learns what a reply says; the tags that it says nothing of."""
         open_tags = dict(tags)
         for mapped in read_mapping(reply):
             kind = tag_type(mapped.type)
@@ -75,5 +86,4 @@ class UnknownTags:
                 raw = open_tags.pop(key)
                 if self.mappings.find(key, vocabulary) is None:  # else a person has said it meanwhile
                     self.mappings.learn(kind, raw, valid)
-        for key in open_tags:
-            self.mappings.give_up(key)
+        return open_tags
