@@ -1,7 +1,9 @@
 """logs: no key ever, and no path above DEBUG."""
 
+import base64
 import urllib.parse
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sidecar.rpc.logs import (
 )
 from tests.logs.scenes import KEY, Stderr, own
 
+PLAIN = "plain-key-of-20-char"
 ROOT = Path(__file__).parents[2]
 
 
@@ -50,6 +53,36 @@ def test_a_known_key_is_redacted_in_every_spelling(secret: str) -> None:
     ):
         assert secret not in redactor.redact(text)
         assert "[key]" in redactor.redact(f"<{text}>")
+
+
+@pytest.mark.parametrize("user", ["", "u:", "us:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("after", ["", "?", "??"])
+def test_a_known_key_is_redacted_in_base64_wherever_it_stands_in_it(
+    user: str, encode: Callable[[bytes], bytes], after: str
+) -> None:
+    secret = PLAIN + "?->~~ÿ\xff+1"  # what base64 makes `+` and `/` of
+    assert not {*"+/"}.isdisjoint(base64.b64encode(secret.encode()).decode())
+    redactor = Redactor()
+    redactor.add(secret)
+    text = encode(f"{user}{secret}{after}".encode()).decode()
+    left = redactor.redact(text).replace("[key]", "")
+    assert len(left) <= 8 and "[key]" in redactor.redact(text)
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\u200b", "\ufeff "])
+def test_a_known_key_is_redacted_where_it_is_broken_up(between: str) -> None:
+    redactor = Redactor()
+    redactor.add(PLAIN)
+    for cut in (1, 7, len(PLAIN) - 1):
+        assert redactor.redact(f"<{PLAIN[:cut]}{between}{PLAIN[cut:]}>") == "<[key]>"
+    assert redactor.redact("".join(f"%{ord(char):02X}" for char in PLAIN)) == "[key]"
+
+
+def test_a_short_secret_is_not_found_in_a_sentence_by_chance() -> None:
+    redactor = Redactor()
+    redactor.add("atonce")
+    assert redactor.redact("at once, atonce") == "at once, [key]"
 
 
 @pytest.mark.parametrize(
