@@ -242,8 +242,13 @@ def test_an_empty_list_is_no_tags_also_where_the_id_is_text() -> None:
 
 
 def test_control_characters_in_strings_do_not_break_the_list() -> None:
-    text = BOTH.replace("tavern", "ta\tvern", 1)
+    text = BOTH.replace("tavern", "ta\x01vern", 1)
     assert read(text) == Reading({0: RawTags("ambient", ("eerie",), (), ("a:b",)), 1: TAGS}, (), ())
+
+
+@pytest.mark.parametrize("between", ["\t", "\n ", "\u00a0", "\u200b ", " \ufeff"])
+def test_spaces_of_any_kind_and_what_has_no_width_are_one_space(between: str) -> None:
+    assert read([item(1, moods=[f"boss{between}fight"])], count=1).usable[0].moods == ("boss fight",)
 
 
 def test_blank_long_repeated_and_unprintable_tags_are_dropped() -> None:

@@ -38,6 +38,7 @@ def asked_next(settled: Settled) -> list[tuple[list[int], bool]]:
         (IDS, False, answer(1, 2, 3, 4, 5), IDS, {}, []),
         (IDS, False, answer(5, 1), [11, 15], {}, [([12, 13, 14], True)]),
         ([12, 13], True, answer(1), [12], {13: LEFT_OUT}, []),
+        ([12, 13], True, Reply("no JSON"), [], {}, [([12], True), ([13], True)]),
         (IDS, False, answer(1, 2, fault=Reason.BAD_RESPONSE), [11], {}, [([12, 13], False), ([14, 15], False)]),
         (IDS, False, answer(1, 2, 3, 4, 5, fault=Reason.BLOCKED), IDS[:4], {}, [([15], False)]),
         ([13], False, answer(1, fault=Reason.BLOCKED), [], {13: BLOCKED}, []),
@@ -48,8 +49,8 @@ def asked_next(settled: Settled) -> list[tuple[list[int], bool]]:
         ([13], False, Halve(REFUSED.reason, REFUSED.message), [], {13: REFUSED}, []),
     ],
     ids=[
-        "whole", "two left out", "left out twice", "broken off", "broken off at the last", "blocked alone",
-        "unusable alone", "unusable", "too much together", "given up", "too much alone",
+        "whole", "two left out", "left out twice", "left out and unusable", "broken off", "broken off at the last",
+        "blocked alone", "unusable alone", "unusable", "too much together", "given up", "too much alone",
     ],
 )  # fmt: skip
 def test_what_an_answer_settles(

@@ -110,14 +110,14 @@ def settle(part: Part, answer: Reply | Halve | GiveUp) -> Settled:
     """What an answer means for each file that it was to be about."""
     files = part.files
     if isinstance(answer, Halve):
-        return _halved(files, NotTagged(answer.reason, answer.message), asked=len(files))
+        return _halved(part, files, NotTagged(answer.reason, answer.message))
     if isinstance(answer, GiveUp):
         return Settled(not_tagged=_all(files, NotTagged(answer.reason, answer.message)))
     reading = read_tagging(answer, len(files))
     tags = {files[index].file.id: raw_tags for index, raw_tags in reading.usable.items()}
     if reading.broken:
         alone = BLOCKED if reading.reason is Reason.BLOCKED else UNUSABLE
-        rest = _halved([files[index] for index in reading.broken], alone, asked=len(files))
+        rest = _halved(part, [files[index] for index in reading.broken], alone)
         return Settled(tags, rest.not_tagged, rest.parts)
     missing = [files[index] for index in reading.missing]
     if missing and not part.again:
@@ -125,17 +125,16 @@ def settle(part: Part, answer: Reply | Halve | GiveUp) -> Settled:
     return Settled(tags, _all(missing, LEFT_OUT))
 
 
-def _halved(files: Sequence[Snapshot], alone: NotTagged, *, asked: int) -> Settled:
-    """Two halves of what cannot be answered together. `alone`: the outcome of a file that was asked for alone.
+def _halved(part: Part, files: Sequence[Snapshot], alone: NotTagged) -> Settled:
+    """Two halves of those `files` of a part that cannot be answered together.
 
-    `asked`: how many files the request had.
+    `alone`: the outcome of a file that was asked for alone.
     """
-    if asked == 1:
+    if len(part.files) == 1:
         return Settled(not_tagged=_all(files, alone))
-    if len(files) == 1:
-        return Settled(parts=(Part(files),))
     middle = (len(files) + 1) // 2
-    return Settled(parts=(Part(files[:middle]), Part(files[middle:])))
+    halves = [half for half in (files[:middle], files[middle:]) if half]
+    return Settled(parts=[Part(half, again=part.again) for half in halves])
 
 
 def _all(files: Sequence[Snapshot], outcome: NotTagged) -> dict[int, NotTagged]:

@@ -73,6 +73,8 @@ class _StrictItem(Struct):
 
 _strict_items = msgspec.json.Decoder(list[_StrictItem])
 _TAG_FIELDS = frozenset({"genre", "moods", "occasions", "keywords"})
+_UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+"""Characters without width, which texts from web pages bring along."""
 _lenient = json.JSONDecoder(strict=False)
 _START = re.compile(r"\[(?=\s*[\[{\]])|\{(?=\s*[\"}])")
 """Where a list of lists or objects may begin, or an object; brackets of prose seldom go on like this."""
@@ -159,10 +161,10 @@ def _tags(genre: str | None, moods: Sequence[str], occasions: Sequence[str], key
 
 
 def _clean(values: Sequence[str]) -> tuple[str, ...]:
-    """Without blanks, prose, repetitions and characters that no text can hold."""
+    """Without blanks, prose, repetitions and characters that no text can hold; spaces of any kind become one."""
     kept: dict[str, None] = {}
     for value in values:
-        tag = value.strip()
+        tag = " ".join(value.translate(_UNSEEN).split())
         if tag and len(tag) <= MAX_TAG_LENGTH and tag.isprintable():
             kept.setdefault(tag)
     return tuple(kept)
