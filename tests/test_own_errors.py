@@ -11,7 +11,7 @@ from sidecar.demo.library import create_library
 from sidecar.gemini.mapping import UnknownTags
 from sidecar.redaction import Redactor
 from sidecar.rpc.server import running_app
-from sidecar.runs.runs import ActiveRun
+from sidecar.runs.under_way import ActiveRun
 from sidecar.settings import Settings
 
 # Where a request is cut off, httpx leaves its generators to the garbage collector.

@@ -22,9 +22,10 @@ from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
 from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
-from sidecar.runs.runs import Change, Runs
+from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import stamp_at
 from sidecar.runs.summary import OWN_ERROR, summary_of
+from sidecar.runs.under_way import Revision
 from sidecar.runs.writing import Decided, Terms, Written, prepared, sum_of, written
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
 from sidecar.tagging.records import Snapshot
@@ -34,14 +35,14 @@ from sidecar.tagging.vocabulary import Vocabulary, normalise
 
 async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
     """Writes those that are accepted. Raises RpcError -32001, -32002, -32602, LibraryError."""
-    async with runs.nobody_tagging(params.run_id) as change:
+    async with runs.nobody_tagging(params.run_id) as revision:
         source = await runs.archive.booked(params.run_id)
         if not source.dry_run:
             raise invalid_params("`run_id`: this run was no dry run, so it has no proposals to apply.")
         ids = await _accepted(library, source, params)
         if not ids:
             return Applied(None, 0, 0)
-        return await _ApplyingRun(runs, library, source, ids).work(change)
+        return await _ApplyingRun(runs, library, source, ids).work(revision)
 
 
 async def _accepted(library: Library, source: BookedRun, params: ApplyParams) -> list[int]:
@@ -78,20 +79,20 @@ class _ApplyingRun:
         )
         self._tally = Tally(total_files=len(ids), total_batches=len(self._batches))
 
-    async def work(self, change: Change) -> Applied:
-        """All of it, or as much as there is time for; then `change.summary` says how it ended.
+    async def work(self, revision: Revision) -> Applied:
+        """All of it, or as much as there is time for; then `revision.summary` says how it ended.
 
         Raises LibraryError; what was written before stays.
         """
         row, status, why = None, RunStatus.FAILED, OWN_ERROR
         try:
-            with change.scope:
+            with revision.scope:
                 row, tables = await self._library.write(self._book)
                 self._knowledge.adopt(tables)
-                change.becomes(self._run.run_id)
+                revision.becomes(self._run.run_id)
                 await self._commit_all(row)
                 status, why = RunStatus.COMPLETED, ""
-            if change.scope.cancelled_caught:
+            if revision.scope.cancelled_caught:
                 status, why = RunStatus.CANCELLED, ""
         except LibraryError as error:
             why = error.sentence
@@ -101,8 +102,8 @@ class _ApplyingRun:
             raise
         finally:
             if row is not None:
-                change.summary = self._summary(status, why)
-                await self._runs.book_end(row, change.summary, Usage())
+                revision.summary = self._summary(status, why)
+                await self._runs.book_end(row, revision.summary, Usage())
         if row is None:
             return Applied(None, 0, 0)
         tally = self._tally

@@ -32,7 +32,6 @@ from sidecar.contract import (
 )
 from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
-from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
 from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
@@ -42,6 +41,7 @@ from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
 from sidecar.runs.summary import OWN_ERROR, ended_progress
+from sidecar.runs.under_way import ActiveRun, Revision, UnderWay
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,43 +53,6 @@ CANCEL_PATIENCE_SECONDS = 1.0
 EXIT_PATIENCE_SECONDS = 0.3
 
 T = TypeVar("T")
-
-
-class UnderWay:
-    """What holds the run lock. Cancel `scope` to stop it; once `stopped`, what `is_run` has a `summary`."""
-
-    is_run = False
-
-    def __init__(self, run_id: str, lock: RunLock) -> None:
-        self.run_id = run_id
-        self.lock = lock
-        self.scope = trio.CancelScope()
-        self.stopped = trio.Event()
-        self.summary: RunSummary | None = None
-
-
-class ActiveRun(UnderWay):
-    """A run that Gemini is asked for, from the lock's taking to its last notification."""
-
-    is_run = True
-
-    def __init__(self, run: Run, lock: RunLock) -> None:
-        super().__init__(run.plan.run_id, lock)
-        self.run = run
-        self.released = trio.Event()
-        self.announced = trio.Event()
-
-    def release(self) -> None:
-        """Lets the run begin: its answer is on its way to the shell."""
-        self.released.set()
-
-
-class Change(UnderWay):
-    """What the run `run_id` wrote is taken back; or, once that run `is_run`, what another proposed is written."""
-
-    def becomes(self, run_id: str) -> None:
-        """It is booked as a run of its own from here on."""
-        self.run_id, self.is_run = run_id, True
 
 
 class Runs:
@@ -106,7 +69,7 @@ class Runs:
         self._starting = trio.Lock()
         self._start = trio.CancelScope()
         self._is_over = False
-        self._under_way: ActiveRun | Change | None = None
+        self._under_way: ActiveRun | Revision | None = None
         self._held_until: dict[tuple[str, str | None, str], float] = {}
 
     @property
@@ -178,22 +141,22 @@ class Runs:
                 await under_way.announced.wait()
 
     @asynccontextmanager
-    async def nobody_tagging(self, run_id: str) -> AsyncIterator[Change]:
+    async def nobody_tagging(self, run_id: str) -> AsyncIterator[Revision]:
         """Keeps runs of all processes out while the block changes what that run wrote or writes what it proposed.
 
-        The block's work is to be done within the change's `scope`. Raises RpcError -32001, LibraryError.
+        The block's work is to be done within the revision's `scope`. Raises RpcError -32001, LibraryError.
         """
 
-        async def begin() -> Change:
-            change = Change(run_id, await take_run_lock(self._library))
-            self._under_way = change
-            return change
+        async def begin() -> Revision:
+            revision = Revision(run_id, await take_run_lock(self._library))
+            self._under_way = revision
+            return revision
 
-        change = await self._alone(begin)
+        revision = await self._alone(begin)
         try:
-            yield change
+            yield revision
         finally:
-            self._over(change)
+            self._over(revision)
 
     async def know(self) -> None:
         """Brings vocabulary and mappings up to date. Raises LibraryError."""
@@ -225,8 +188,8 @@ class Runs:
                 return await start()
             raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
-    async def _settled(self, patience_seconds: float) -> ActiveRun | Change | None:
-        """What is under way, when nothing is starting that was asked for before. What takes longer is cut off."""
+    async def _settled(self, patience_seconds: float) -> ActiveRun | Revision | None:
+        """What is under way once the starts asked for before have ended; those that take longer are cut off."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_off_starts, patience_seconds)
             async with self._starting:

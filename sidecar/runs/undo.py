@@ -17,12 +17,12 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
 
     Raises RpcError -32001, -32002, LibraryError.
     """
-    async with runs.nobody_tagging(run_id) as change:
+    async with runs.nobody_tagging(run_id) as revision:
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
         restored = left = 0
-        with change.scope:
+        with revision.scope:
             for start in range(0, len(ids), PART_FILES):
                 left = len(ids) - start
                 restored += await library.write(partial(_undo_part, booked.row, ids[start : start + PART_FILES]))

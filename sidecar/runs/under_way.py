@@ -1,0 +1,44 @@
+"""What keeps all other runs out: a run, an undo, or proposals that are written."""
+
+import trio
+
+from sidecar.contract import RunSummary
+from sidecar.library.lock import RunLock
+from sidecar.runs.run import Run
+
+
+class UnderWay:
+    """What holds the run lock. Cancel `scope` to stop it; after `stopped`, `summary` is set if it `is_run`."""
+
+    is_run = False
+
+    def __init__(self, run_id: str, lock: RunLock) -> None:
+        self.run_id = run_id
+        self.lock = lock
+        self.scope = trio.CancelScope()
+        self.stopped = trio.Event()
+        self.summary: RunSummary | None = None
+
+
+class ActiveRun(UnderWay):
+    """A run that Gemini is asked for, from the lock's taking to its last notification."""
+
+    is_run = True
+
+    def __init__(self, run: Run, lock: RunLock) -> None:
+        super().__init__(run.plan.run_id, lock)
+        self.run = run
+        self.released = trio.Event()
+        self.announced = trio.Event()
+
+    def release(self) -> None:
+        """Lets the run begin: its answer is on its way to the shell."""
+        self.released.set()
+
+
+class Revision(UnderWay):
+    """The run `run_id` is undone, or its proposals are applied: that `becomes` a run of its own."""
+
+    def becomes(self, run_id: str) -> None:
+        """It is booked as that run from here on."""
+        self.run_id, self.is_run = run_id, True
