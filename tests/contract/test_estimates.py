@@ -110,7 +110,7 @@ async def test_a_cost_is_the_estimate_at_the_shells_prices(tmp_path: Path) -> No
 
 
 async def test_what_gemini_counted_so_far_makes_the_next_estimate(tmp_path: Path) -> None:
-    """The share of cached tokens and the length of answers, thoughts among them, are those of the library's runs, of any process."""
+    """Cached tokens and the length of answers, thoughts among them, are those of the library's runs so far."""
     library = harness.library(tmp_path, 60)
 
     def script(received: Received) -> Reply:

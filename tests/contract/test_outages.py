@@ -1,5 +1,6 @@
 """CONTRACT section 6: outages. The run holds, no file pays for it, and it does not last longer than it may."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,12 +89,15 @@ async def test_a_429_neither_ends_an_outage_nor_costs_a_file(tmp_path: Path) -> 
 async def test_what_was_tried_before_an_outage_does_not_count_after_it(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 30)
     order: list[str] = []
+    all_there = trio.Event()
 
     def script(received: Received) -> Reply | None:
         """Three batches fail once each: an outage. A probe ends it; one of the first two fails twice more."""
         order.append(received.files[0]["path"])
+        if received.number == 3:
+            all_there.set()
         if received.number <= 3:
-            return standin.unavailable()
+            return replace(standin.unavailable(), gate=all_there)
         [victim, *_] = [path for path in order[:2] if path != order[3]]
         return standin.unavailable() if order[-1] == victim and order.count(victim) <= 3 else None
 
