@@ -8,7 +8,7 @@ from sidecar.tagging.worries import Look, ucs_category, worrying_files
 
 def look(number: int, path: str, genre: str, tags: int = 6, mapped: int = 0) -> Look:
     rest = [(TagType.KEYWORD, f"sfx:{index}") for index in range(tags - 1)]
-    return Look(number, path, [(TagType.GENRE, genre), *rest], mapped)
+    return Look(number, path, [(TagType.GENRE, genre), *rest], mapped, tags)
 
 
 def folder(*genres: str) -> list[Look]:
@@ -35,13 +35,12 @@ def test_a_folder_without_a_usual_genre_or_of_few_files_says_nothing() -> None:
 def test_no_tag_of_a_type_that_most_of_the_folder_has(kind: TagType) -> None:
     usual, other = (kind, "usual"), (kind, "other")
     files = folder("ambient", "ambient", "ambient", "ambient", "ambient")
-    looks = [Look(file.file_id, file.file_path, [file.tags[0], usual, other], 0) for file in files[:4]]
-    [found] = worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], (kind, "strange")], 0)])
+    looks = [Look(file.file_id, file.file_path, [file.tags[0], usual, other], 0, 5) for file in files[:4]]
+    [found] = worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], (kind, "strange")], 0, 5)])
     assert (found.file_id, found.worries) == (5, [Worry.UNLIKE_FOLDER])
     assert found.messages == [f"It has no {kind} that is usual in its folder (other, usual)."]
-    assert (
-        worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], other, (kind, "more")], 0)]) == []
-    )
+    alike = Look(5, files[4].file_path, [files[4].tags[0], other, (kind, "more")], 0, 5)
+    assert worrying_files([*looks, alike]) == []
 
 
 def test_only_mapped_tags() -> None:
@@ -54,6 +53,20 @@ def test_half_as_many_tags_as_usual_are_few() -> None:
     files = [*folder("ambient", "ambient", "ambient"), look(9, "/lib/Dungeon/9.mp3", "ambient", 3)]
     [found] = worrying_files(files)
     assert (found.file_id, found.worries) == (9, [Worry.FEW_TAGS])
+
+
+def test_as_few_tags_as_a_file_can_have_are_few_where_most_have_more() -> None:
+    usual = [look(number, f"/lib/{number}.mp3", "ambient", tags=5) for number in range(1, 6)]
+    [found] = worrying_files([*usual, look(9, "/lib/9.mp3", "ambient", tags=3)])
+    assert (found.file_id, found.messages) == (9, ["It has only 3 tags."])
+    assert worrying_files([look(8, "/lib/8.mp3", "ambient", 3), look(9, "/lib/9.mp3", "ambient", 3)]) == []
+
+
+def test_tags_that_a_person_had_set_count_as_the_files_own() -> None:
+    files = [look(number, f"/lib/{number}.mp3", "ambient") for number in range(1, 6)]
+    keyword = (TagType.KEYWORD, "sfx:1")
+    files += [Look(7, "/lib/7.mp3", [], 0, held=6), Look(8, "/lib/8.mp3", [keyword], 1, held=6)]
+    assert worrying_files(files) == []
 
 
 def test_the_ucs_category_of_a_name_is_compared_across_folders() -> None:

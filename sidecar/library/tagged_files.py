@@ -18,13 +18,16 @@ _FILES_A_STEP = 500
 
 class TaggedFile(Struct, frozen=True):
     """One file as a run tagged it (or, in a dry run, proposed to): the tags that it set, those of them that
-    were mapped. (A mapped genre that a person's own stood in the way of is not among them.)
+    were mapped, and how many the file held in all, a person's among them.
+
+    A mapped genre is left out if the person's genre was kept.
     """
 
     file_id: int
     file_path: str
     tags: list[tuple[TagType, str]]
     mapped: list[Mapped]
+    held: int
 
 
 class LatestTagging(Struct, frozen=True):
@@ -41,7 +44,7 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ta
     if run.dry_run:
         for entry in all_proposals(connection, run.row):
             tags = set_by_run(Change(entry.after, entry.person))
-            yield _tagged(entry.file_id, entry.file_path, tags, entry.mapped)
+            yield _tagged(entry.file_id, entry.file_path, tags, entry.mapped, entry.after)
         return
     rows = connection.execute(
         """SELECT audio_files.id, CAST(file_path AS TEXT), CAST(tags_applied AS TEXT)
@@ -53,14 +56,15 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ta
     for file_id, path, text in rows:
         record = read_record(text)
         if record is not None and record.run_id == run.run_id:
-            yield _tagged(file_id, path, ours(record), record.mapped)
+            yield _tagged(file_id, path, ours(record), record.mapped, record.applied)
 
 
 def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
     """The latest tagging of every file that a run has tagged, by file id."""
     rows = connection.execute(
         """SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), run
-            FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = history_id
+            FROM auto_tag_latest JOIN auto_tag_history
+                ON auto_tag_history.id = history_id AND auto_tag_history.file_id = auto_tag_latest.file_id
             ORDER BY auto_tag_latest.file_id"""
     )
     while part := list(itertools.islice(rows, _FILES_A_STEP)):
@@ -71,6 +75,9 @@ def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
                 yield LatestTagging(file_id, record, run, now[file_id])
 
 
-def _tagged(file_id: int, path: str, tags: Iterable[tuple[TagType, str]], mapped: Iterable[Mapped]) -> TaggedFile:
+def _tagged(
+    file_id: int, path: str, tags: Iterable[tuple[TagType, str]], mapped: Iterable[Mapped], after: Tags
+) -> TaggedFile:
     known = [*tags]
-    return TaggedFile(file_id, path, known, [entry for entry in mapped if (entry.type, entry.tag) in known])
+    still_mapped = [entry for entry in mapped if (entry.type, entry.tag) in known]
+    return TaggedFile(file_id, path, known, still_mapped, sum(1 for _ in after.pairs()))

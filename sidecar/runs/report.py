@@ -27,7 +27,9 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
     def query(connection: sqlite3.Connection, _shape: Shape) -> Report:
         files = list(tagged_in_run(connection, run))
         counts = Counter(pair for file in files for pair in file.tags)
-        worries = worrying_files(Look(file.file_id, file.file_path, file.tags, len(file.mapped)) for file in files)
+        worries = worrying_files(
+            Look(file.file_id, file.file_path, file.tags, len(file.mapped), file.held) for file in files
+        )
         return Report(
             run=summary,
             sources=run_rows.sources(connection, run.row),

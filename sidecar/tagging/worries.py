@@ -17,15 +17,20 @@ from sidecar.contract import TagType, Worry, WorryingFile
 _UCS = re.compile(r"^([A-Z]{2,5}[A-Z][a-z]{2,7})[_-]")
 _SMALLEST_GROUP = 4
 _MAJORITY = 0.7
+_FEWEST_TAGS = 3
+"""A genre, a mood and one more: a file with less is not tagged (CONTRACT section 6)."""
 
 
 class Look(Struct, frozen=True):
-    """What is looked at of one file: the tags that the run set, and how many of them were mapped."""
+    """What is looked at of one file: the tags that the run set, how many of them were mapped, and how many tags
+    the file had then in all.
+    """
 
     file_id: int
     file_path: str
     tags: Sequence[tuple[TagType, str]]
     mapped: int
+    held: int
 
 
 def ucs_category(path: str) -> str | None:
@@ -37,7 +42,8 @@ def ucs_category(path: str) -> str | None:
 def worrying_files(looks: Iterable[Look]) -> list[WorryingFile]:
     """The files with something to worry about, those with most of it first."""
     files = list(looks)
-    few = median([len(look.tags) for look in files]) / 2 if files else 0
+    usual = median([look.held for look in files]) if files else 0
+    few = max(usual / 2, _FEWEST_TAGS if usual > _FEWEST_TAGS + 1 else 0)
     folders = _Groups((_folder(look.file_path), look) for look in files)
     categories = _Groups((code, look) for look in files if (code := ucs_category(look.file_path)))
     found = []
@@ -94,11 +100,10 @@ def _compared(look: Look, kind: TagType) -> set[str]:
 
 
 def _worries(look: Look, few: float, folders: _Groups, categories: _Groups) -> Iterator[tuple[Worry, str]]:
-    if look.tags and look.mapped >= len(look.tags):
+    if look.held and look.mapped >= look.held:
         yield Worry.ONLY_MAPPED, "Every tag of it was one that Gemini had spelled in its own way."
-    if len(look.tags) <= few:
-        count = len(look.tags)
-        yield Worry.FEW_TAGS, f"It has only {count} tag{'' if count == 1 else 's'}."
+    if look.held <= few:
+        yield Worry.FEW_TAGS, f"It has only {look.held} tag{'' if look.held == 1 else 's'}."
     if unlike := folders.unlike(look, "its folder", "in its folder"):
         yield Worry.UNLIKE_FOLDER, unlike
     if unlike := categories.unlike(look, "the UCS category {}", "in the UCS category {}"):

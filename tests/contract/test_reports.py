@@ -128,8 +128,8 @@ async def test_of_many_worrying_files_the_first_two_hundred_are_listed_and_all_a
     async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
         await subject.tag(batch_size=260)
         report = await subject.result("report")
-        # The ten plain ones are unlike their folders by now.
-        assert (report["worrying_files"], len(report["worries"])) == (260, 200)
+        # The ten plain ones are unlike their folders by now; two have a tag of a person's beside the mapped ones.
+        assert (report["worrying_files"], len(report["worries"])) == (258, 200)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
