@@ -157,9 +157,18 @@ def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | 
 
 
 def booked_runs(connection: sqlite3.Connection) -> dict[int, BookedRun]:
-    """All runs that tagged files (no dry runs), by number. Needs the tables."""
+    """All runs but dry runs, by number. Needs the tables."""
     rows = connection.execute(f"{_BOOKED} WHERE NOT dry_run ORDER BY id")
     return {run.row: run for run in map(_booked, rows)}
+
+
+def last_tagging_run(connection: sqlite3.Connection) -> int | None:
+    """The number of the latest run that tagged a file. Needs the tables."""
+    row = connection.execute(
+        """SELECT max(run) FROM auto_tag_batches JOIN auto_tag_runs ON auto_tag_runs.id = run
+            WHERE NOT dry_run AND tagged > 0"""
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabulary:

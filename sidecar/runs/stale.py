@@ -27,10 +27,11 @@ async def find_stale(library: Library, settings: Settings) -> Stale:
 
 
 def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
-    runs = run_rows.booked_runs(connection) if has_own_tables(connection) else {}
-    if not runs:
+    latest = run_rows.last_tagging_run(connection) if has_own_tables(connection) else None
+    if latest is None:
         return Stale(None, [], [], [])
-    last, vocabulary = runs[max(runs)], queries.vocabulary(connection, shape)
+    runs, vocabulary = run_rows.booked_runs(connection), queries.vocabulary(connection, shape)
+    last = runs[latest]
     before = run_rows.kept_vocabulary(connection, last.vocabulary)
     ids, carried = _touched(connection, runs, vocabulary, model)
     now = (vocabulary.fingerprint, RULES_FINGERPRINT, model)

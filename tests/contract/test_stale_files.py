@@ -64,6 +64,19 @@ async def test_a_retired_tag_makes_the_files_stale_that_have_it_from_a_run(tmp_p
     assert carriers == [{"id": 9}, {"id": 10}], "a person's tags stay"
 
 
+async def test_a_run_that_tagged_nothing_does_not_hide_a_change(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(file_ids=[1, 2, 3]))["run_id"]
+        add = "INSERT INTO tag_vocabulary (tag_type, tag_value) VALUES ('mood', 'brand-new')"
+        library.execute(add)
+        before = await subject.result("find_stale")
+        assert (before["changed_since_run"], before["added_tags"]) == (run_id, [name("mood", "brand-new")])
+        gemini.script = lambda _: standin.key_invalid()
+        assert (await subject.tag())["processed_files"] == 0
+        assert await subject.result("find_stale") == before
+
+
 async def test_an_added_tag_makes_the_files_stale_where_gemini_meant_it_before(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     items = {
