@@ -21,6 +21,14 @@ ROOT = "/home/ann/Music/"
         ("D:/Sounds/Private", r"d:\sounds\private\Diary.mp3"),
         ("Take [12].mp3", "/home/ann/Music/Take 2.mp3"),
         ("Caf\u00e9*", "/home/ann/Music/Caf\u00e9/Cups.mp3"),
+        ("Caf\u00e9/*", "/home/ann/Music/Cafe\u0301/Cups.mp3"),
+        ("**/Drips.mp3", "/home/ann/Music/Drips.mp3"),
+        ("Dungeon/**/*.mp3", "/home/ann/Music/Dungeon/Drips.mp3"),
+        ("Dungeon/**/*.mp3", "/home/ann/Music/Dungeon/Deep/Hall.mp3"),
+        ("/home/ann/**/Hall/**/x.mp3", "/home/ann/Hall/x.mp3"),
+        ("./Dungeon/*", "/home/ann/Music/Dungeon/Drips.mp3"),
+        ("Crowd [loop].mp3", "/home/ann/Music/Crowd [loop].mp3"),
+        ("Crowds [loop]", "/home/ann/Music/Crowds [loop]/One.mp3"),
     ],
 )
 def test_a_glob_covers_a_path(glob: str, path: str) -> None:
@@ -36,6 +44,8 @@ def test_a_glob_covers_a_path(glob: str, path: str) -> None:
         ("*.wav", "/home/ann/Music/Dungeon/wav.mp3"),
         ("Take [12].mp3", "/home/ann/Music/Take 3.mp3"),
         ("a.b", "/home/ann/Music/axb"),
+        ("Dungeon/**/*.mp3", "/home/ann/Music/Dungeons/Drips.mp3"),
+        ("**/Drips.mp3", "/home/ann/Music/NoDrips.mp3"),
     ],
 )
 def test_a_glob_covers_nothing_else(glob: str, path: str) -> None:

@@ -124,9 +124,7 @@ def test_where_gemini_did_not_answer_the_last_cause_is_said_too(reason: Reason) 
 
 def test_skipped_files_have_their_own_reasons() -> None:
     state = tally().with_batch(BatchOutcome(8, failures(Reason.CHANGED, Reason.DELETED)))
-    assert said_at_the_end(state) == (
-        "8 files tagged, 2 skipped (1 changed by someone else meanwhile, 1 deleted meanwhile)."
-    )
+    assert said_at_the_end(state) == ("8 files tagged, 2 skipped (1 changed meanwhile, 1 deleted meanwhile).")
 
 
 def test_a_cancelled_run_says_what_remains_and_how_to_go_on() -> None:

@@ -20,7 +20,7 @@ from sidecar.library.writer import Transaction
 from sidecar.runs.booking import book_run, new_run
 from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
-from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, NotTagged
+from sidecar.runs.outcomes import CHANGED_SINCE, EXCLUDED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import stamp_at
@@ -130,10 +130,13 @@ class _ApplyingRun:
         vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
         stored = stored_proposals(connection, self._source.row, ids)
         now = {found.file.id: found for found in queries.snapshots(connection, transaction.shape, ids)}
+        allowed = {*queries.without_excluded(connection, [*now])}
         changes: list[FileChange] = []
         not_tagged: dict[int, NotTagged] = {}
         for entry in stored:
             outcome = self._outcome(entry, now.get(entry.file_id), vocabulary)
+            if entry.file_id in now and entry.file_id not in allowed:
+                outcome = EXCLUDED
             if isinstance(outcome, NotTagged):
                 not_tagged[entry.file_id] = outcome
             else:
@@ -157,7 +160,7 @@ class _ApplyingRun:
         if snapshot is None:
             return GONE
         if snapshot.tags != entry.before or snapshot.record_id != entry.record_id:
-            return CHANGED
+            return CHANGED_SINCE
         suggestion = _still_active(entry.suggestion, vocabulary)
         earlier = snapshot.record.change if snapshot.record else None
         change = decide(snapshot.tags, earlier, suggestion, self._run.mode, vocabulary)

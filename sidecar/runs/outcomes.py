@@ -18,7 +18,8 @@ GONE = NotTagged(Reason.DELETED, "The file was deleted while it was being tagged
 CHANGED = NotTagged(
     Reason.CHANGED, "Someone changed the file's tags while it was being tagged; their tags were kept."
 )
-EXCLUDED = NotTagged(Reason.CHANGED, "Someone excluded the file from tagging after the run had begun.")
+CHANGED_SINCE = NotTagged(Reason.CHANGED, "The file's tags have changed since the dry run; they were kept.")
+EXCLUDED = NotTagged(Reason.CHANGED, "Someone excluded the file from tagging meanwhile.")
 LEFT_OUT = NotTagged(Reason.MISSING_IN_RESPONSE, "Gemini's answer left this file out, twice.")
 BLOCKED = NotTagged(Reason.BLOCKED, "Gemini's content filter blocked this file.")
 UNUSABLE = NotTagged(Reason.BAD_RESPONSE, "Gemini's answer for this file could not be used.")

@@ -19,7 +19,7 @@ _REASONS = {
     Reason.TIMEOUT: "not answered by Gemini in time",
     Reason.REQUEST_REJECTED: "rejected by Gemini",
     Reason.DATABASE_ERROR: "not saved because of a database error",
-    Reason.CHANGED: "changed by someone else meanwhile",
+    Reason.CHANGED: "changed meanwhile",
     Reason.DELETED: "deleted meanwhile",
 }
 

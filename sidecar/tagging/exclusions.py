@@ -1,11 +1,14 @@
 """Which files no request may name: by id, or by a glob on their path. Pure.
 
 A glob is tried on the path as sent and on the whole path (CONTRACT section 9), without regard to case,
-with `/` for every separator; what it covers, it covers with all that lies below. `*` crosses folders.
+with `/` for every separator and one form of every accented letter (macOS writes names decomposed); what it
+covers, it covers with all that lies below. `*` crosses folders, and `**/` also stands for no folder at all. A path
+that is just what the glob says is covered too, whatever its brackets mean elsewhere.
 """
 
 import fnmatch
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from sidecar.tagging.paths import relative_path
@@ -16,8 +19,9 @@ class Exclusions:
 
     def __init__(self, globs: Iterable[str] = (), file_ids: Iterable[int] = ()) -> None:
         self._ids = frozenset(file_ids)
-        plain = [_plain(glob).rstrip("/") for glob in globs]
-        patterns = [fnmatch.translate(text) for glob in plain for text in (glob, f"{glob}/*")]
+        plain = [_plain(glob).removeprefix("./").rstrip("/") for glob in globs]
+        patterns = [pattern for glob in plain for pattern in (_pattern(glob), _pattern(f"{glob}/*"))]
+        patterns += [f"(?s:{re.escape(glob)}(?:/.*)?)\\Z" for glob in plain]
         self._pattern = re.compile("|".join(patterns)) if patterns else None
 
     def __bool__(self) -> bool:
@@ -32,5 +36,10 @@ class Exclusions:
         return any(self._pattern.match(_plain(text)) for text in (relative_path(path, root), path))
 
 
+def _pattern(glob: str) -> str:
+    # `translate` leaves a NUL as it is, and no path holds one.
+    return fnmatch.translate(glob.replace("**/", "\0")).replace("\0", "(?:.*/)?")
+
+
 def _plain(text: str) -> str:
-    return text.replace("\\", "/").casefold()
+    return unicodedata.normalize("NFC", text.replace("\\", "/").replace("\0", "").casefold())

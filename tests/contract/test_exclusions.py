@@ -193,3 +193,15 @@ async def test_what_was_excluded_after_it_was_tagged_is_neither_stale_nor_touche
         before = library.file(7)
         assert (await subject.tag(file_ids=list(range(1, 21))))["processed_files"] == 19
         assert library.file(7) == before
+
+
+async def test_what_was_excluded_after_a_dry_run_is_not_applied(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(dry_run=True))["run_id"]
+        await subject.result("add_exclusion", file_id=7)
+        applied = await subject.result("apply_proposals", run_id=run_id)
+        assert (applied["applied_files"], applied["skipped_files"]) == (19, 1)
+        [failure] = (await subject.result("get_run", run_id=applied["run_id"]))["failures"]
+        assert (failure["file_id"], failure["reason"]) == (7, "changed") and "excluded" in failure["message"]
+        assert library.file(7)["auto_tagged"] == 0
