@@ -143,7 +143,7 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
     """
     text = connection.execute(
         f"""SELECT json_group_array(json_array(
-                {_told(shape)}, CAST(genre AS TEXT), CAST(mood AS TEXT),
+                {_columns_sent(shape)}, CAST(genre AS TEXT), CAST(mood AS TEXT),
                 CASE WHEN typeof(auto_tagged) = 'integer' THEN auto_tagged END,
                 CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
             )) FROM audio_files WHERE id IN ({IDS})""",
@@ -167,7 +167,9 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
 
 def audio_files(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[AudioFile]:
     """What a request tells of these files, in the order of `ids`; those that are gone are left out."""
-    rows = connection.execute(f"SELECT {_told(shape)} FROM audio_files WHERE id IN ({IDS})", (as_json(ids),))
+    rows = connection.execute(
+        f"SELECT {_columns_sent(shape)} FROM audio_files WHERE id IN ({IDS})", (as_json(ids),)
+    )
     found = {row[0]: _audio_file(*row) for row in rows}
     return [found[file_id] for file_id in ids if file_id in found]
 
@@ -231,13 +233,14 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
             FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
+                AND auto_tag_history.file_id = auto_tag_latest.file_id -- ids of cleared rows may come again
             WHERE auto_tag_latest.file_id IN ({IDS})""",
         (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}
 
 
-def _told(shape: Shape) -> str:
+def _columns_sent(shape: Shape) -> str:
     """The columns of an AudioFile, for `_audio_file`; a duration that JSON cannot hold or no sound has is NULL."""
     duration = "duration" if shape.has("audio_files", "duration") else "NULL"
     texts = (f"CAST({name} AS TEXT)" for name in ("file_path", "title", "artist", "album"))

@@ -47,6 +47,7 @@ def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> 
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), CAST(tagged_at AS TEXT)
             FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
+                AND auto_tag_history.file_id = auto_tag_latest.file_id -- ids of cleared rows may come again
             WHERE auto_tag_latest.file_id IN ({IDS}) AND run = ?""",
         (as_json(ids), run),
     )
