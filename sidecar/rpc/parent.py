@@ -39,26 +39,31 @@ async def wait_for_death() -> None:
 
 if sys.platform == "win32":
     import ctypes
+    from ctypes import wintypes
+
+    _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    _kernel32.OpenProcess.restype = wintypes.HANDLE
+    _NO_SUCH_PROCESS: Final = 87
+    """ERROR_INVALID_PARAMETER, which OpenProcess also says of pid 0."""
 
     def _open(pid: int) -> int:
         """A handle to wait on; 0 when there is no such process or it is not ours to watch."""
-        handle: int = ctypes.windll.kernel32.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, pid)
-        return handle
+        return _kernel32.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, pid) or 0
 
     async def death_of(pid: int) -> None:
         """Returns when that process is gone."""
         handle = _open(pid)
         if handle:
             await trio.lowlevel.WaitForSingleObject(handle)
-        else:
+        elif pid == 0 or ctypes.get_last_error() != _NO_SUCH_PROCESS:
             await trio.sleep_forever()
 
     async def _parent_of(pid: int) -> int:
         handle = _open(pid)
         information = (ctypes.c_void_p * 6)()  # PROCESS_BASIC_INFORMATION, whose last word is the parent's id
-        size = ctypes.sizeof(information)
-        ctypes.windll.ntdll.NtQueryInformationProcess(handle, 0, ctypes.byref(information), size, None)
-        ctypes.windll.kernel32.CloseHandle(handle)
+        query = ctypes.WinDLL("ntdll").NtQueryInformationProcess
+        query(wintypes.HANDLE(handle), 0, ctypes.byref(information), ctypes.sizeof(information), None)
+        _kernel32.CloseHandle(wintypes.HANDLE(handle))
         return information[5] or 0
 
 else:
