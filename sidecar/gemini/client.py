@@ -28,6 +28,8 @@ from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
 from sidecar.settings import BASE_URL_VARIABLE, Settings
 
+log = logging.getLogger(__name__)
+
 SHORTEST_SERVER_DEADLINE_SECONDS = 10
 """Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
 
@@ -271,4 +273,5 @@ def _unreadable(error: Exception) -> GeminiError:
     if isinstance(error, UnicodeError):  # from the lookup of a host; the base URL's has been judged before
         detail = f"a host of the environment's proxy settings or of {BASE_URL_VARIABLE} cannot be looked up"
         return GeminiError(Failure.SETTING, detail)
+    log.warning("the SDK could not read an answer: %s", type(error).__name__)  # or has a defect, or we have
     return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")

@@ -158,10 +158,6 @@ class Runs:
         finally:
             self._over(revision)
 
-    async def know(self) -> None:
-        """Brings vocabulary and mappings up to date. Raises LibraryError."""
-        self.knowledge.adopt(await self._library.write(self.knowledge.newer))
-
     async def book_end(
         self, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure] = ()
     ) -> None:

@@ -31,17 +31,16 @@ async def list_tag_mappings(app: App, _params: NoParams) -> Answer[list[TagMappi
 async def set_tag_mapping(app: App, params: SetMappingParams) -> Answer[TagMapping]:
     """Says what an invalid tag stands for from now on."""
     kind = _kind(params.tag_type)
-    await app.runs.know()
     knowledge = app.runs.knowledge
-    vocabulary = knowledge.vocabulary
-    if vocabulary.find(kind, params.invalid_tag) is not None:
-        raise invalid_params(f"`invalid_tag`: this is a {kind} of the vocabulary, so it is never mapped.")
-    valid = REMOVE if params.valid_tag == REMOVE else vocabulary.find(kind, params.valid_tag)
-    if valid is None:
-        raise invalid_params(f"`valid_tag`: the vocabulary has no active {kind} of that name.")
 
     def write(transaction: Transaction) -> tuple[Tables | None, TagMapping]:
         tables = knowledge.newer(transaction)
+        vocabulary = tables.vocabulary if tables else knowledge.vocabulary
+        if vocabulary.find(kind, params.invalid_tag) is not None:
+            raise invalid_params(f"`invalid_tag`: this is a {kind} of the vocabulary, so it is never mapped.")
+        valid = REMOVE if params.valid_tag == REMOVE else vocabulary.find(kind, params.valid_tag)
+        if valid is None:
+            raise invalid_params(f"`valid_tag`: the vocabulary has no active {kind} of that name.")
         connection, shape = transaction.connection, transaction.shape
         return tables, mapping_rows.set_mapping(
             connection, shape, kind, params.invalid_tag, valid, datetime.now(UTC)
