@@ -1,35 +1,46 @@
 """argv → exit code. Without a subcommand: JSON-RPC on stdin and stdout."""
 
-import argparse
 import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
-
-from sidecar.command_line import parse
-from sidecar.rpc import unpacked
+from collections.abc import Callable, Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns its exit code; serving JSON-RPC leaves by itself."""
+    # Before the imports: they take most of a start, and a signal has to end them without a traceback.
+    caught: list[int] = []
+    _at_signals(lambda number, _: caught.append(number))
+    from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
+    from sidecar.rpc import unpacked  # noqa: PLC0415
+
     options = parse(argv)
+    # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
+    code_if_stopped = 0 if options.command is None else STOPPED
+    _at_signals(lambda *_: unpacked.leave(code_if_stopped))
+    if caught:
+        unpacked.leave(code_if_stopped)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
     # soon: meanwhile it holds the database's lock.
     sys.setswitchinterval(0.0001)
     if options.command is None:
-        return _serve(options)
+        return _serve(options.database, options.env_file, options.log_level)
     unpacked.claim()
     from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
 
-    return terminal.run(options)
+    code = terminal.run(options)
+    _at_signals(signal.SIG_IGN)  # one that comes while the interpreter ends would end it in its own way
+    return code
 
 
-def _serve(options: argparse.Namespace) -> int:
-    # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: unpacked.leave(0))
-    from sidecar.rpc import stdio  # noqa: PLC0415 - after the signals
+def _at_signals(action: Callable[[int, object], object] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, action)
+
+
+def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
+    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415 - after the signals
 
     streams = stdio.claim()
     unpacked.claim()
@@ -39,8 +50,8 @@ def _serve(options: argparse.Namespace) -> int:
     from sidecar.rpc import logs, server  # noqa: PLC0415
     from sidecar.settings import read_file, resolve  # noqa: PLC0415
 
-    log = logs.configure(options.log_level, streams.stderr_fd)
-    settings = resolve(options.database, options.env_file, os.environ, read_file)
+    log = logs.configure(log_level, streams.stderr_fd)
+    settings = resolve(database, env_file, os.environ, read_file)
     gc.freeze()
     gc.enable()
     trio.run(server.serve, settings, streams, log)

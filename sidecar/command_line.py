@@ -7,6 +7,9 @@ from typing import Final
 from sidecar import __version__
 from sidecar.contract import NAME
 
+STOPPED: Final = 130
+"""The exit code of a command that a signal has stopped."""
+
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
 

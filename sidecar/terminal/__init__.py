@@ -51,8 +51,6 @@ def run(options: argparse.Namespace) -> int:
     settings = resolve(options.database, options.env_file, os.environ, read_file)
     try:
         return trio.run(with_signals, partial(_COMMANDS[options.command], options, settings, redactor))
-    except KeyboardInterrupt:
-        return 130
     except Exception:
         log.exception("%s failed", options.command)
         return sorry("The sidecar met an error of its own; --log-level debug says more.", 1)

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from shlex import quote
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import trio
 
+from sidecar.command_line import STOPPED
 from sidecar.contract import NAME, RpcError
 from sidecar.demo.client import ClientError
 from sidecar.redaction import Redactor
@@ -24,8 +25,6 @@ from sidecar.terminal.display import Display, sorry
 
 Signals = AsyncIterator[int]
 Command = Callable[[argparse.Namespace, Settings, Redactor, Signals], Awaitable[int]]
-
-STOPPED: Final = 130
 
 
 async def with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:

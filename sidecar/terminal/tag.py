@@ -4,13 +4,14 @@ import argparse
 
 import trio
 
+from sidecar.command_line import STOPPED
 from sidecar.contract import Proposal, RpcError
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call
 from sidecar.rpc.server import running_app
 from sidecar.settings import Settings
 from sidecar.terminal.display import Display, selection, sorry
-from sidecar.terminal.session import STOPPED, Signals, ask, cancelling, command_line, encoded, watch
+from sidecar.terminal.session import Signals, ask, cancelling, command_line, encoded, watch
 from sidecar.terminal.words import counted
 
 
