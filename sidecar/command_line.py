@@ -45,8 +45,8 @@ def _shared() -> argparse.ArgumentParser:
 def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """What sidecar/terminal/ does."""
     tag = command("tag", help="tag a library from the terminal")
-    tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
-    tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1–32 (3)")
+    tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1 to 500 (50)")
+    tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1 to 32 (3)")
     tag.add_argument("--mode", choices=("merge", "replace"), default="merge", help="keep or replace present tags")
     tag.add_argument("--dry-run", action="store_true", help="write nothing; show what would be written")
 
@@ -70,7 +70,7 @@ def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
 
     estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
-    estimate.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
+    estimate.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1 to 500 (50)")
     estimate.add_argument("--input-price", type=float, metavar="X", help="money per million prompt tokens")
     estimate.add_argument("--output-price", type=float, metavar="Y", help="money per million output tokens")
     estimate.add_argument("--cached-price", type=float, metavar="Z", help="per million from Gemini's cache")
