@@ -1,11 +1,12 @@
 """What may stand on the command line, and the help that says so."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sidecar import __version__
-from sidecar.contract import NAME
+from sidecar.contract import NAME, BatchSize, FileId, Mode, Parallel, Price, Prices, Reason
 
 STOPPED: Final = 130
 """The exit code of a command that a signal has stopped."""
@@ -44,16 +45,30 @@ def _shared() -> argparse.ArgumentParser:
 
 def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """What sidecar/terminal/ does."""
+    batch_size, parallel, price = map(_Within, (BatchSize, Parallel, Price))
     tag = command("tag", help="tag a library from the terminal")
-    tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1 to 500 (50)")
-    tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1 to 32 (3)")
-    tag.add_argument("--mode", choices=("merge", "replace"), default="merge", help="keep or replace present tags")
+    tag.add_argument(
+        "--batch-size", type=batch_size, metavar="N", help=f"files a request, {batch_size.words} (50)"
+    )
+    tag.add_argument("--max-parallel", type=parallel, metavar="N", help=f"requests at once, {parallel.words} (3)")
+    tag.add_argument(
+        "--mode",
+        choices=[mode.value for mode in Mode],
+        default=Mode.MERGE.value,
+        help="keep or replace present tags",
+    )
     tag.add_argument("--dry-run", action="store_true", help="write nothing; show what would be written")
 
     apply = command("apply", help="write what a dry run proposed")
     apply.add_argument("--run", metavar="ID", help="the dry run (the latest)")
     apply.add_argument(
-        "--reject", type=int, nargs="+", action="extend", default=[], metavar="ID", help="files to leave out"
+        "--reject",
+        type=_Within(FileId),
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="files to leave out",
     )
 
     undo = command("undo", help="give each file back what it had before a run")
@@ -62,7 +77,12 @@ def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     retry = command("retry", help="tag what failed in a run")
     retry.add_argument("--run", metavar="ID", help="the run (the latest)")
     retry.add_argument(
-        "--reason", nargs="+", action="extend", metavar="REASON", help="only what failed so, as `report` names it"
+        "--reason",
+        nargs="+",
+        action="extend",
+        choices=[reason.value for reason in Reason],
+        metavar="REASON",
+        help="only what failed so, as `report` names it",
     )
 
     report = command("report", help="how a run came out, and which files to look at first")
@@ -70,12 +90,40 @@ def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
 
     estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
-    estimate.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1 to 500 (50)")
-    estimate.add_argument("--input-price", type=float, metavar="X", help="money per million prompt tokens")
-    estimate.add_argument("--output-price", type=float, metavar="Y", help="money per million output tokens")
-    estimate.add_argument("--cached-price", type=float, metavar="Z", help="per million from Gemini's cache")
-    estimate.add_argument("--currency", metavar="C", help="what the prices are in (USD)")
+    estimate.add_argument(
+        "--batch-size", type=batch_size, metavar="N", help=f"files a request, {batch_size.words} (50)"
+    )
+    estimate.add_argument("--input-price", type=price, metavar="X", help="money per million prompt tokens")
+    estimate.add_argument("--output-price", type=price, metavar="Y", help="money per million output tokens")
+    estimate.add_argument("--cached-price", type=price, metavar="Z", help="per million from Gemini's cache")
+    estimate.add_argument("--currency", type=_currency, metavar="C", help="what the prices are in (USD)")
 
     demo = command("demo", help="tag a sample library, without key or network")
     demo.add_argument("--files", type=int, default=400, metavar="N", help="sounds in the sample library (400)")
     demo.add_argument("--real", action="store_true", help="use Gemini itself and your API key")
+
+
+class _Within:
+    """Reads a number, whole or not, within the bounds that a type of the contract has."""
+
+    def __init__(self, kind: Any) -> None:
+        self._read: type[int] | type[float] = kind.__origin__
+        [self._bounds] = kind.__metadata__
+        self.words = f"{int(self._bounds.ge):,} to {int(self._bounds.le):,}"
+
+    def __call__(self, text: str) -> float:
+        try:
+            number = self._read(text)
+        except ValueError:
+            number = math.nan
+        if self._bounds.ge <= number <= self._bounds.le:
+            return number
+        kind = "a whole number" if self._read is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kind} from {self.words}.")
+
+
+def _currency(text: str) -> str:
+    [bounds] = Prices.__annotations__["currency"].__metadata__
+    if len(text) <= bounds.max_length:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is longer than {bounds.max_length} letters.")
