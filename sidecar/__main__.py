@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     caught: list[int] = []
     _at_signals(lambda number, _: caught.append(number))
     from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
-    from sidecar.rpc import unpacked  # noqa: PLC0415
+    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415
 
     options = parse(argv)
     # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.setswitchinterval(0.0001)
     if options.command is None:
         return _serve(options.database, options.env_file, options.log_level)
+    stdio.occupy()
     unpacked.claim()
     from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
 

@@ -1,0 +1,85 @@
+"""What is printed on a terminal, and what happens where nothing can be printed."""
+
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests import harness
+from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, Shell, environment, tagged
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell) -> None:
+    with closing(sqlite3.connect(shell.library)) as connection, connection:
+        connection.execute("UPDATE audio_files SET file_path = file_path || ?", (CREEPY,))
+    ours, theirs = os.openpty()
+    command = [*harness.command(), "tag", "--dry-run", "--database", str(shell.library)]
+    env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    process = await trio.lowlevel.open_process(command, env=env, stdout=theirs)
+    os.close(theirs)
+    printed = b""
+    with trio.fail_after(LIMIT_SECONDS):
+        async with trio.lowlevel.FdStream(ours) as screen:
+            try:
+                async for chunk in screen:
+                    printed += chunk
+            except trio.BrokenResourceError:  # Linux tells the end of a pseudo-terminal so
+                assert await process.wait() == 0
+    text = printed.decode()
+    assert "┃" in text and "\x1b[" in text, "a table and a bar"
+    assert "[31m" not in text.replace("\ufffd[31m", "")
+    assert "\x07" not in text and "\u202e" not in text
+
+
+@pytest.mark.parametrize("command", ["tag", "report"])
+async def test_a_reader_that_goes_away_stops_neither_a_run_nor_makes_a_noise(shell: Shell, command: str) -> None:
+    if command == "report":
+        await shell("tag")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with trio.fail_after(LIMIT_SECONDS):
+        ended = await trio.run_process(
+            [*harness.command(), command, "--database", str(shell.library)],
+            env=environment(shell.gemini),
+            stdout=theirs,
+            capture_stderr=True,
+            check=False,
+        )
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert tagged(shell.library) == 60
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("to", "code", "sentence"),
+    [(">&-", 0, ""), (">/dev/full", 1, "The output could not be written: No space left on device.\n")],
+)
+async def test_where_nothing_can_be_printed_the_work_is_done(
+    shell: Shell, tmp_path: Path, to: str, code: int, sentence: str
+) -> None:
+    demo = tmp_path / "demo.db"
+    for words in (["tag"], ["report"], ["demo", "--files", "60", "--database", str(demo)]):
+        with trio.fail_after(LIMIT_SECONDS):
+            ended = await trio.run_process(
+                [
+                    "sh",
+                    "-c",
+                    f'exec "$@" {to}',
+                    "sh",
+                    *harness.command(),
+                    "--database",
+                    str(shell.library),
+                    *words,
+                ],
+                env=environment(shell.gemini),
+                capture_stderr=True,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr.decode()) == (code, sentence)
+    assert tagged(shell.library) == tagged(demo) == 60
