@@ -23,7 +23,7 @@ import trio
 
 from sidecar.rpc import logs
 from sidecar.settings import read_file, resolve
-from sidecar.terminal import afterwards, demo, figures, tag
+from sidecar.terminal import afterwards, figures, tag
 from sidecar.terminal.display import Output, sorry
 from sidecar.terminal.session import Command, with_signals
 
@@ -36,7 +36,6 @@ _COMMANDS: Final[dict[str, Command]] = {
     "undo": afterwards.undo,
     "report": figures.report,
     "estimate": figures.estimate,
-    "demo": demo.demo,
 }
 
 
@@ -55,7 +54,15 @@ def _run(options: argparse.Namespace) -> int:
     redactor = logs.configure(level, 2, capture=False).redactor
     settings = resolve(options.database, options.env_file, os.environ, read_file)
     try:
-        return trio.run(with_signals, partial(_COMMANDS[options.command], options, settings, redactor))
+        return trio.run(with_signals, partial(_command(options.command), options, settings, redactor))
     except Exception:
         log.exception("%s failed", options.command)
         return sorry("The sidecar met an error of its own; --log-level debug says more.", 1)
+
+
+def _command(name: str) -> Command:
+    if name == "demo":
+        from sidecar.terminal.demo import demo  # noqa: PLC0415 - no other command needs the stand-in
+
+        return demo
+    return _COMMANDS[name]

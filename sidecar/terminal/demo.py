@@ -6,8 +6,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack, closing
-from functools import partial
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,9 +82,13 @@ async def _run(client: Client, display: Display, signals: Signals) -> int:
             display.show(msgspec.convert(event.params, kinds.get(event.method, Progress)))
         display.ended.set()
 
+    async def cancel() -> None:
+        with suppress(ClientError):  # it has ended meanwhile
+            await client.request("cancel", run_id=started["run_id"])
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
-        code = await watch(display, signals, partial(client.request, "cancel", run_id=started["run_id"]))
+        code = await watch(display, signals, cancel)
         nursery.cancel_scope.cancel()
     return code
 

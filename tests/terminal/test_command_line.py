@@ -1,5 +1,8 @@
 """What the command line takes and refuses, as a person reads it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sidecar.contract import Reason
@@ -41,3 +44,9 @@ async def test_help_can_be_read_whatever_the_terminals_encoding() -> None:
         assert b"--database PATH" in ended.stdout
         if words in (["tag"], ["estimate"]):
             assert b"files a request, 1 to 500 (50)" in ended.stdout
+
+
+def test_only_the_demo_loads_the_stand_in() -> None:
+    code = "import sys, sidecar.terminal\nprint([name for name in sys.modules if name.startswith('sidecar.demo')])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
