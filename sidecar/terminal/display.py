@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.command_line import STOPPED
 from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus
 from sidecar.terminal.words import printable
 
 T = TypeVar("T")
 
 SELECTED_ROWS: Final = 12
-_EXIT_CODES: Final = {RunStatus.COMPLETED: 0, RunStatus.CANCELLED: 130}
 
 
 class Output:
@@ -136,7 +136,9 @@ class Display:
         if self.completion is None:
             return sorry("The sidecar ended before its run did. Run the command again to go on.", 1)
         self.say(self.completion.message)
-        return _EXIT_CODES.get(self.completion.status, 1)
+        if self.completion.success:
+            return 0
+        return STOPPED if self.completion.status is RunStatus.CANCELLED else 1
 
     def _progress(self, event: Progress) -> None:
         pace = f"{event.files_per_minute:.0f}/min"
