@@ -40,6 +40,10 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     assert applied[0] == "57 proposals written."
     assert tagged(shell.library) == 57
     [back] = re.findall(RUN_ID, applied[-1])
+    assert await shell("apply", "--reject", "1", "2", "3") == [
+        "0 proposals written.",
+        "57 files left as found: written already, deleted, changed since the dry run, or without valid tags now.",
+    ]
     lines = await shell("undo", "--run", back)
     assert re.fullmatch(rf"57 files restored to what they were before the run of .+ UTC \({back}\)\.", lines[0])
     assert shell.tags() == before
