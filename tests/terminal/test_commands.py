@@ -15,6 +15,7 @@ import trio
 
 from sidecar.demo.standin import Received, Reply
 from tests import harness
+from tests.contract.scenes import answering
 from tests.harness import eventually
 from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, RUN_ID, Shell, environment, run, tagged
 
@@ -92,6 +93,26 @@ async def test_a_report_in_lines(shell: Shell) -> None:
     assert any("\ufffd[31m\ufffdRats\ufffd" in line for line in lines)
     [run_id] = re.findall(RUN_ID, lines[0])
     assert await shell("report", "--run", run_id) == lines
+
+
+async def test_a_report_of_a_run_that_has_not_ended_or_never_will(shell: Shell, tmp_path: Path) -> None:
+    shell.gemini.script = answering(2)
+    command = [*harness.command(), "tag", "--batch-size", "10", "--max-parallel", "1"]
+    process = await trio.lowlevel.open_process(
+        [*command, "--database", str(shell.library)], env=environment(shell.gemini), stdout=subprocess.DEVNULL
+    )
+    try:
+        await eventually(lambda: tagged(shell.library) == 20)
+        [first, *_] = await shell("report")
+        assert re.fullmatch(rf"Run {RUN_ID}: running\. So far: 20 files tagged, 40 remaining\.", first)
+    finally:
+        process.kill()
+        await process.wait()
+    words = "20 files tagged, 40 remaining. `tag` goes on with the rest."
+    [first, *_] = await shell("report")
+    assert re.fullmatch(rf"Run {RUN_ID}: interrupted\. {re.escape(words)}", first)
+    await shell("report", "--html", str(tmp_path / "page.html"))
+    assert words in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 async def test_an_estimate_in_tokens_and_in_money(shell: Shell) -> None:
