@@ -71,9 +71,14 @@ async def test_retry_takes_what_failed_for_the_reasons_named(shell: Shell) -> No
     report = await shell("report")
     assert any(re.match(rf"  blocked +Blocked by Gemini +{failed}$", line) for line in report)
     shell.gemini.script = None
-    assert await shell("retry", "--reason", "timeout", "bad_response") == ["No untagged files found"]
+    [nothing] = await shell("retry", "--reason", "timeout", "bad_response")
+    untagged = f"{failed} files are" if failed > 1 else "1 file is"
+    assert nothing.startswith(f"Nothing failed in that run for such a reason. {untagged} untagged: `tag` goes on ")
+    [run_id] = re.findall(RUN_ID, report[0])
     assert (await shell("retry", "--reason", "blocked"))[-1] == f"{failed} file{'s' * (failed > 1)} tagged."
     assert tagged(shell.library) == 60
+    assert await shell("retry") == ["Nothing failed in that run."]
+    assert await shell("retry", "--run", run_id) == ["Nothing that failed in that run is untagged any more."]
 
 
 async def test_a_report_in_lines(shell: Shell) -> None:
