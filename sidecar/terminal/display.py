@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final, TextIO, TypeVar
 
 import trio
@@ -25,6 +25,7 @@ from sidecar.terminal.words import printable
 T = TypeVar("T")
 
 SELECTED_ROWS: Final = 12
+_REFRESH_SECONDS: Final = 0.1
 
 
 class Output:
@@ -84,8 +85,7 @@ class Display:
                 bars.BarColumn(16),
                 *(bars.TextColumn(t, markup=False) for t in texts),
             ]
-            self._bar = bars.Progress(*columns, console=self.console)
-        self.live: AbstractContextManager[object] = self._bar or nullcontext()
+            self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
 
     def show(self, event: Event) -> None:
         """Takes a notification of the run."""
@@ -99,6 +99,17 @@ class Display:
                     self._sentences.setdefault(failure.reason, failure.message)
             case Progress():
                 self._progress(event)
+
+    async def until_ended(self) -> None:
+        """Keeps the bar alive, where there is one, until the run has ended."""
+        if self._bar is None:
+            await self.ended.wait()
+            return
+        with self._bar:
+            while not self.ended.is_set():
+                self._bar.refresh()
+                with trio.move_on_after(_REFRESH_SECONDS):
+                    await self.ended.wait()
 
     def say(self, sentence: str) -> None:
         """One line, unbroken."""

@@ -93,8 +93,7 @@ async def watch(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_at_signal)
-        with display.live:
-            await display.ended.wait()
+        await display.until_ended()
         nursery.cancel_scope.cancel()
     return display.conclude()
 
