@@ -145,7 +145,7 @@ class Display:
         for reason, count in self._failures.most_common():
             self.say(f"  {count:>6}  {reason}: {self._sentences[reason]}")
         if self.completion is None:
-            return sorry("The sidecar ended before its run did. Run the command again to go on.", 1)
+            return sorry("The sidecar ended before its run did.", 1)
         self.say(self.completion.message)
         if self.completion.success:
             return 0
