@@ -3,6 +3,7 @@
 The tour, outside in. Imports point one way, from the bottom of this list to its top:
 
 - `contract`     the wire: params, results, notifications, reasons, error codes
+- `command_line` what may stand in argv, and `--help`
 - `settings`     argv, environment and .env text → one frozen Settings
 - `tagging/`     pure: what tags are, the vocabulary, what is sent to Gemini, what its answers mean
 - `gemini/`      the network: one request, its retries and their shared pace, unknown tags
@@ -16,8 +17,8 @@ An error of our own (`except Exception`) stops where its damage ends: at a call 
 asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/booking`), a log line, a command.
 
 Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `rpc/stdio.py`
-claims fds 0, 1, 2, which `rpc/reading.py` reads and `rpc/pump.py` writes (and `terminal/display.py` fd 1, once
-its reader is gone).
+claims fds 0, 1, 2, which `rpc/reading.py` reads and `rpc/pump.py` writes (and `terminal/display.py` 1 and 2,
+once they cannot be written).
 """
 
 __version__ = "1.0.0"

@@ -1,38 +1,47 @@
 """argv → exit code. Without a subcommand: JSON-RPC on stdin and stdout."""
 
-import argparse
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from sidecar import __version__
-from sidecar.contract import NAME
-from sidecar.rpc import unpacked
-
-LEVELS = ("debug", "info", "warning", "error")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns its exit code; serving JSON-RPC leaves by itself."""
-    options = _parser().parse_args(argv)
+    # Before the imports: they take most of a start, and a signal has to end them without a traceback.
+    caught: list[int] = []
+    _at_signals(lambda number, _: caught.append(number))
+    from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
+    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415
+
+    options = parse(argv)
+    # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
+    code_if_stopped = 0 if options.command is None else STOPPED
+    _at_signals(lambda *_: unpacked.leave(code_if_stopped))
+    if caught:
+        unpacked.leave(code_if_stopped)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
     # soon: meanwhile it holds the database's lock.
     sys.setswitchinterval(0.0001)
     if options.command is None:
-        return _serve(options)
+        return _serve(options.database, options.env_file, options.log_level)
+    stdio.occupy()
     unpacked.claim()
     from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
 
-    return terminal.run(options)
+    code = terminal.run(options)
+    _at_signals(signal.SIG_IGN)  # one that comes while the interpreter ends would end it in its own way
+    return code
 
 
-def _serve(options: argparse.Namespace) -> int:
-    # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: unpacked.leave(0))
-    from sidecar.rpc import stdio  # noqa: PLC0415 - after the signals
+def _at_signals(action: Callable[[int, object], object] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, action)
+
+
+def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
+    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415 - after the signals
 
     streams = stdio.claim()
     unpacked.claim()
@@ -42,79 +51,12 @@ def _serve(options: argparse.Namespace) -> int:
     from sidecar.rpc import logs, server  # noqa: PLC0415
     from sidecar.settings import read_file, resolve  # noqa: PLC0415
 
-    log = logs.configure(options.log_level, streams.stderr_fd)
-    settings = resolve(options.database, options.env_file, os.environ, read_file)
+    log = logs.configure(log_level, streams.stderr_fd)
+    settings = resolve(database, env_file, os.environ, read_file)
     gc.freeze()
     gc.enable()
     trio.run(server.serve, settings, streams, log)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        NAME,
-        parents=[_shared()],
-        description="Tags a Ligeia sound library with Gemini. Without a command: JSON-RPC on stdin and stdout.",
-        epilog="The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line.",
-    )
-    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_commands(lambda name, **words: commands.add_parser(name, parents=[_shared()], **words))
-    parser.set_defaults(database=None, env_file=None, log_level="info")
-    return parser
-
-
-def _shared() -> argparse.ArgumentParser:
-    """The options that may stand before and behind a command.
-
-    Made anew for each: `set_defaults` reaches the actions, and the default of a command's own would win over what
-    stands before it.
-    """
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    add = shared.add_argument
-    add("--database", metavar="PATH", help="the Ligeia library (LIGEIA_DATABASE)")
-    add("--env-file", metavar="PATH", help="else .env here or beside the database")
-    add("--log-level", type=str.lower, choices=LEVELS, help="what is logged on stderr (info)")
-    return shared
-
-
-def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """What sidecar/terminal/ does."""
-    tag = command("tag", help="tag a library from the terminal")
-    tag.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
-    tag.add_argument("--max-parallel", type=int, metavar="N", help="requests at once, 1–32 (3)")
-    tag.add_argument("--mode", choices=("merge", "replace"), default="merge", help="keep or replace present tags")
-    tag.add_argument("--dry-run", action="store_true", help="write nothing; show what would be written")
-
-    apply = command("apply", help="write what a dry run proposed")
-    apply.add_argument("--run", metavar="ID", help="the dry run (the latest)")
-    apply.add_argument(
-        "--reject", type=int, nargs="+", action="extend", default=[], metavar="ID", help="files to leave out"
-    )
-
-    undo = command("undo", help="give each file back what it had before a run")
-    undo.add_argument("--run", metavar="ID", help="the run (the latest that tagged files)")
-
-    retry = command("retry", help="tag what failed in a run")
-    retry.add_argument("--run", metavar="ID", help="the run (the latest)")
-    retry.add_argument(
-        "--reason", nargs="+", action="extend", metavar="REASON", help="only what failed so, as `report` names it"
-    )
-
-    report = command("report", help="how a run came out, and which files to look at first")
-    report.add_argument("--run", metavar="ID", help="the run (the latest)")
-    report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
-
-    estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
-    estimate.add_argument("--batch-size", type=int, metavar="N", help="files a request, 1–500 (50)")
-    estimate.add_argument("--input-price", type=float, metavar="X", help="money per million prompt tokens")
-    estimate.add_argument("--output-price", type=float, metavar="Y", help="money per million output tokens")
-    estimate.add_argument("--cached-price", type=float, metavar="Z", help="per million from Gemini's cache")
-    estimate.add_argument("--currency", metavar="C", help="what the prices are in (USD)")
-
-    demo = command("demo", help="tag a sample library, without key or network")
-    demo.add_argument("--files", type=int, default=400, metavar="N", help="sounds in the sample library (400)")
-    demo.add_argument("--real", action="store_true", help="use Gemini itself and your API key")
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def _room_in_pipe(fd: int) -> Callable[[int], bool]:
     """A function that tells whether so many bytes can be written to the descriptor without blocking.
 
     Certain only for a pipe that nobody else writes to, and for `select.PIPE_BUF` bytes (see there); never on
-    Windows. Of those who could, the log is known to: in `2>&1` it has the same pipe.
+    Windows. With `2>&1` the log writes to the same pipe, so nothing is certain there.
     """
     try:
         status, log = os.fstat(fd), os.fstat(2)

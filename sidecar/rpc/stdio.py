@@ -49,6 +49,18 @@ def claim() -> Streams:
     return Streams(stdin_fd, stdout_fd, stderr_fd)
 
 
+def occupy() -> None:
+    """For who does not claim them: a stream that was closed at the start is the null device.
+
+    No file ever gets its number, and whatever is printed there is printed to nobody.
+    """
+    os.close(_occupy_standard_fds())
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            null_fd = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(null_fd, "w", encoding="utf-8"))
+
+
 def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)

@@ -13,19 +13,18 @@ Exit codes: 0 completed, 1 failed or refused, 2 not begun, 130 stopped by a sign
 """
 
 import argparse
-import io
 import logging
 import os
 import sys
 from functools import partial
-from typing import Final
+from typing import Final, TextIO, cast
 
 import trio
 
 from sidecar.rpc import logs
 from sidecar.settings import read_file, resolve
-from sidecar.terminal import afterwards, demo, figures, tag
-from sidecar.terminal.display import sorry
+from sidecar.terminal import afterwards, figures, tag
+from sidecar.terminal.display import Output, sorry
 from sidecar.terminal.session import Command, with_signals
 
 log = logging.getLogger(__name__)
@@ -37,22 +36,33 @@ _COMMANDS: Final[dict[str, Command]] = {
     "undo": afterwards.undo,
     "report": figures.report,
     "estimate": figures.estimate,
-    "demo": demo.demo,
 }
 
 
 def run(options: argparse.Namespace) -> int:
     """Does what the command line says; returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a code page may lack what stands in file names
+    output, errors = Output(sys.stdout), Output(sys.stderr)
+    sys.stdout, sys.stderr = cast("TextIO", output), cast("TextIO", errors)
+    code = _run(options)
+    if output.fault is not None:
+        return sorry(f"The output could not be written: {output.fault.strerror}.", code or 1)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
     level = "warning" if options.log_level == "info" else options.log_level
     redactor = logs.configure(level, 2, capture=False).redactor
     settings = resolve(options.database, options.env_file, os.environ, read_file)
     try:
-        return trio.run(with_signals, partial(_COMMANDS[options.command], options, settings, redactor))
-    except KeyboardInterrupt:
-        return 130
+        return trio.run(with_signals, partial(_command(options.command), options, settings, redactor))
     except Exception:
         log.exception("%s failed", options.command)
         return sorry("The sidecar met an error of its own; --log-level debug says more.", 1)
+
+
+def _command(name: str) -> Command:
+    if name == "demo":
+        from sidecar.terminal.demo import demo  # noqa: PLC0415 - no other command needs the stand-in
+
+        return demo
+    return _COMMANDS[name]

@@ -29,11 +29,12 @@ async def apply(options: argparse.Namespace, settings: Settings, redactor: Redac
         display.say(f"{counted(applied.applied_files, 'proposal')} written.")
         if applied.skipped_files:
             display.say(
-                f"{counted(applied.skipped_files, 'file')} left as found: deleted, changed since the dry run, "
-                "or without valid tags now."
+                f"{counted(applied.skipped_files, 'file')} left as found: written already, deleted, changed since "
+                "the dry run, or without valid tags now."
             )
-        display.say("To take them back:")
-        display.say(f"  {command_line(options, 'undo', '--run', applied.run_id)}")
+        if applied.applied_files:
+            display.say("To take them back:" if applied.applied_files > 1 else "To take it back:")
+            display.say(f"  {command_line(options, 'undo', '--run', applied.run_id)}")
         return 0
 
     stopped = f"Stopped. What is written stays; to take it back: {command_line(options, 'undo')}"

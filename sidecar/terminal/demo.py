@@ -6,8 +6,7 @@ import sqlite3
 import sys
 import tempfile
 from collections import Counter
-from contextlib import AsyncExitStack, closing
-from functools import partial
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,8 @@ from sidecar.library.connections import database_uri
 from sidecar.redaction import Redactor
 from sidecar.settings import BASE_URL_VARIABLE, KEY_VARIABLES, Settings
 from sidecar.terminal.display import Display, selection, sorry
-from sidecar.terminal.session import Signals, watch
+from sidecar.terminal.session import Signals, command_line, watch
+from sidecar.terminal.words import counted
 
 _ROOT: Final = "/home/ann/Music/Ligeia"
 _LOOK: Final = "SELECT file_path, genre, mood FROM audio_files LIMIT 20"
@@ -43,8 +43,11 @@ async def demo(options: argparse.Namespace, settings: Settings, redactor: Redact
         return sorry(f"{path} exists already; the demo makes a new library. Name another file.", 2)
     except (OSError, sqlite3.Error) as error:
         return sorry(f"The sample library cannot be made at {path}: {error}.", 2)
+    with _opened(path) as connection:
+        by_hand = _tag_rows(connection)
     display = Display()
-    display.say(f"A sample library of {options.files} sounds: {path}")
+    options.database = str(path)
+    display.say(f"A sample library of {counted(options.files, 'sound')}: {path}")
     env = os.environ | {"PYINSTALLER_RESET_ENVIRONMENT": "1"}  # a onefile of its own, as for a shell
     journal: list[standin.Received] = []
     async with AsyncExitStack() as stack:
@@ -63,12 +66,17 @@ async def demo(options: argparse.Namespace, settings: Settings, redactor: Redact
             code = await _run(client, display, signals)
         except ClientError as error:
             return sorry(redactor.redact(error.message), 1)
-    with closing(sqlite3.connect(database_uri(path, "ro"), uri=True)) as connection:
-        _show_tagged(connection, display, sum(received.status == 429 for received in journal))
-    if not options.real:
+    with _opened(path) as connection:
+        was_tagged = _show_tagged(connection, display, by_hand)
+        _show_requests(connection, display, sum(received.status == 429 for received in journal))
+    if was_tagged and not options.real:
         display.say("These tags are the stand-in's: valid, but arbitrary. With a key, `demo --real` asks Gemini.")
+    if code != 0:
+        display.say("Another demo makes another library. To go on with this one, with a Gemini API key:")
+        display.say(f"  {command_line(options, 'tag')}")
     display.say(f"Database: {path}")
-    display.say(f'Look at it: sqlite3 "{path}" "{_LOOK}"')
+    if was_tagged:
+        display.say(f'Look at it: sqlite3 "{path}" "{_LOOK}"')
     return code
 
 
@@ -83,19 +91,34 @@ async def _run(client: Client, display: Display, signals: Signals) -> int:
             display.show(msgspec.convert(event.params, kinds.get(event.method, Progress)))
         display.ended.set()
 
+    async def cancel() -> None:
+        with suppress(ClientError):  # it has ended meanwhile
+            await client.request("cancel", run_id=started["run_id"])
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
-        code = await watch(display, signals, partial(client.request, "cancel", run_id=started["run_id"]))
+        code = await watch(display, signals, cancel)
         nursery.cancel_scope.cancel()
     return code
 
 
-def _show_tagged(connection: sqlite3.Connection, display: Display, refused: int) -> None:
+def _opened(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(database_uri(path, "ro"), uri=True))
+
+
+def _tag_rows(connection: sqlite3.Connection) -> Counter[str]:
+    return Counter(dict(connection.execute("SELECT tag_type, count(*) FROM rpg_tags GROUP BY tag_type")))
+
+
+def _show_tagged(connection: sqlite3.Connection, display: Display, by_hand: Counter[str]) -> bool:
+    """What the run tagged, the tags that the sample had before not counted; False when it tagged nothing."""
     tags = "(SELECT group_concat(tag_value, ', ') FROM rpg_tags WHERE audio_file_id = f.id AND tag_type = '{}')"
     rows = connection.execute(
         f"SELECT file_path, genre, mood, {tags.format('occasion')}, {tags.format('keyword')}"  # noqa: S608
         " FROM audio_files f WHERE auto_tagged = 1 ORDER BY file_path"
     ).fetchall()
+    if not rows:
+        return False
     display.table(
         "What was tagged (a selection)",
         ("Sound", "Genre", "Mood", "Occasions", "Keywords"),
@@ -105,8 +128,13 @@ def _show_tagged(connection: sqlite3.Connection, display: Display, refused: int)
         ),
     )
     counts = Counter({"genre": len(rows), "mood": sum(len(row[2].split("; ")) for row in rows)})
-    counts.update(dict(connection.execute("SELECT tag_type, count(*) FROM rpg_tags GROUP BY tag_type")))
-    display.say("Tags: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    counts += _tag_rows(connection) - by_hand
+    display.say("Tags: " + ", ".join(counted(count, kind) for kind, count in counts.items()))
+    return True
+
+
+def _show_requests(connection: sqlite3.Connection, display: Display, refused: int) -> None:
     mapped = connection.execute("SELECT count(*) FROM tag_mapping_cache WHERE valid_tag != 'REMOVE'").fetchone()[0]
     usage = display.completion.usage if display.completion else Usage()
-    display.say(f"{usage.requests} requests, {refused} refused with a 429, {mapped} invented tags mapped")
+    requests, tags = counted(usage.requests, "request"), counted(mapped, "invented tag")
+    display.say(f"{requests}, {refused} refused with a 429, {tags} mapped")

@@ -3,12 +3,13 @@
 Whatever comes from the library or from Gemini is made printable here, so no command has to think of it.
 """
 
+import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Final, TypeVar
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TextIO, TypeVar
 
 import trio
 from rich import progress as bars
@@ -17,24 +18,52 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sidecar.command_line import STOPPED
 from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus
 from sidecar.terminal.words import printable
 
 T = TypeVar("T")
 
 SELECTED_ROWS: Final = 12
-_EXIT_CODES: Final = {RunStatus.COMPLETED: 0, RunStatus.CANCELLED: 130}
+_REFRESH_SECONDS: Final = 0.1
 
 
-class _Console(Console):
-    """Goes on without words where nobody reads any more (`| head`): what a command does is not cut short by it."""
+class Output:
+    """stdout or stderr, given up where it cannot be written: what a command does is not cut short by that.
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        # Else the interpreter complains at exit: https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    `fault` is what went wrong; that nobody reads any more (`| head`) is nothing wrong.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a code page may lack what stands in file names
+        self._stream = stream
+        self.fault: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._giving_up():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._giving_up():
+            self._stream.flush()
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.fault = error
+            # What waits in the stream's buffer must go somewhere, else the interpreter complains at exit:
+            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 class Display:
@@ -43,7 +72,7 @@ class Display:
     def __init__(self) -> None:
         is_terminal = sys.stdout.isatty()
         size = (None, None) if is_terminal else (False, 160)
-        self.console = _Console(force_terminal=size[0], width=size[1], markup=False, highlight=False, emoji=False)
+        self.console = Console(force_terminal=size[0], width=size[1], markup=False, highlight=False, emoji=False)
         self.completion: Completion | None = None
         self.ended = trio.Event()
         self._failures: Counter[str] = Counter()
@@ -56,8 +85,7 @@ class Display:
                 bars.BarColumn(16),
                 *(bars.TextColumn(t, markup=False) for t in texts),
             ]
-            self._bar = bars.Progress(*columns, console=self.console)
-        self.live: AbstractContextManager[object] = self._bar or nullcontext()
+            self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
 
     def show(self, event: Event) -> None:
         """Takes a notification of the run."""
@@ -71,6 +99,17 @@ class Display:
                     self._sentences.setdefault(failure.reason, failure.message)
             case Progress():
                 self._progress(event)
+
+    async def until_ended(self) -> None:
+        """Keeps the bar alive, where there is one, until the run has ended."""
+        if self._bar is None:
+            await self.ended.wait()
+            return
+        with self._bar:
+            while not self.ended.is_set():
+                self._bar.refresh()
+                with trio.move_on_after(_REFRESH_SECONDS):
+                    await self.ended.wait()
 
     def say(self, sentence: str) -> None:
         """One line, unbroken."""
@@ -106,9 +145,11 @@ class Display:
         for reason, count in self._failures.most_common():
             self.say(f"  {count:>6}  {reason}: {self._sentences[reason]}")
         if self.completion is None:
-            return sorry("The sidecar ended before its run did. Run the command again to go on.", 1)
+            return sorry("The sidecar ended before its run did.", 1)
         self.say(self.completion.message)
-        return _EXIT_CODES.get(self.completion.status, 1)
+        if self.completion.success:
+            return 0
+        return STOPPED if self.completion.status is RunStatus.CANCELLED else 1
 
     def _progress(self, event: Progress) -> None:
         pace = f"{event.files_per_minute:.0f}/min"

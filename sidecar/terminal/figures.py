@@ -19,6 +19,7 @@ from sidecar.terminal.words import (
     moment,
     money,
     number,
+    outcome,
     reason_words,
     source_counts,
 )
@@ -102,7 +103,7 @@ def _costs(found: CostEstimate) -> _Table:
 def _show_report(display: Display, found: Report) -> None:
     run, usage = found.run, found.run.usage
     kind = "Dry run" if run.dry_run else "Run"
-    display.say(f"{kind} {run.run_id}: {STATUS_WORDS[run.status].lower()}. {run.message}")
+    display.say(f"{kind} {run.run_id}: {STATUS_WORDS[run.status].lower()}. {outcome(run)}")
     display.say(f"{moment(run.started_at)}, {duration(run.elapsed_seconds)}, {run.model}, {MODE_WORDS[run.mode]}")
     display.say(
         f"{counted(usage.requests, 'request')}, {number(usage.prompt_tokens)} prompt tokens "

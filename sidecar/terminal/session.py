@@ -6,15 +6,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from shlex import quote
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import trio
 
+from sidecar.command_line import STOPPED
 from sidecar.contract import NAME, RpcError
-from sidecar.demo.client import ClientError
 from sidecar.redaction import Redactor
 from sidecar.rpc import parent, unpacked
 from sidecar.rpc.methods import App, call
@@ -24,8 +23,6 @@ from sidecar.terminal.display import Display, sorry
 
 Signals = AsyncIterator[int]
 Command = Callable[[argparse.Namespace, Settings, Redactor, Signals], Awaitable[int]]
-
-STOPPED: Final = 130
 
 
 async def with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
@@ -86,22 +83,17 @@ async def over_library(
 async def watch(
     display: Display, signals: Signals, cancel: Callable[[], Awaitable[object]], *, stopped: bool = False
 ) -> int:
-    """Shows the run until its end; the first signal cancels it. `stopped`: one has come before."""
-
-    async def cancel_once() -> None:
-        with suppress(RpcError, ClientError):  # it has ended meanwhile
-            await cancel()
+    """Shows the run until its end; a signal cancels it. `stopped`: one has come before."""
 
     async def cancel_at_signal() -> None:
         if stopped:
-            await cancel_once()
+            await cancel()
         async for _ in signals:
-            await cancel_once()
+            await cancel()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_at_signal)
-        with display.live:
-            await display.ended.wait()
+        await display.until_ended()
         nursery.cancel_scope.cancel()
     return display.conclude()
 
@@ -116,4 +108,9 @@ def command_line(options: argparse.Namespace, *words: str) -> str:
 
 def cancelling(app: App, run_id: str) -> Callable[[], Awaitable[object]]:
     """What cancels that run."""
-    return partial(ask, app, "cancel", run_id=run_id)
+
+    async def cancel() -> None:
+        with suppress(RpcError):  # it has ended meanwhile
+            await ask(app, "cancel", run_id=run_id)
+
+    return cancel

@@ -1,16 +1,19 @@
 """`tag` and `retry`: a run in this process, with a progress bar and a Ctrl-C that cancels cleanly."""
 
 import argparse
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
-from sidecar.contract import Proposal, RpcError
+from sidecar.command_line import STOPPED
+from sidecar.contract import Count, Proposal, Reason, RpcError, RunDetails
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call
 from sidecar.rpc.server import running_app
 from sidecar.settings import Settings
 from sidecar.terminal.display import Display, selection, sorry
-from sidecar.terminal.session import STOPPED, Signals, ask, cancelling, command_line, encoded, watch
+from sidecar.terminal.session import Signals, ask, cancelling, command_line, encoded, watch
 from sidecar.terminal.words import counted
 
 
@@ -39,12 +42,22 @@ async def retry(options: argparse.Namespace, settings: Settings, redactor: Redac
     async with running_app(settings, display.show, redactor) as app:
         try:
             params = {"run_id": options.run, "reasons": options.reason}
-            return await _run(app, "retry_failed", params, display, signals)
+            nothing = partial(_nothing_to_retry, app, options)
+            return await _run(app, "retry_failed", params, display, signals, if_nothing=nothing)
         except RpcError as error:
             return sorry(redactor.redact(error.message), 1)
 
 
-async def _run(app: App, method: str, params: dict[str, object], display: Display, signals: Signals) -> int:
+async def _run(
+    app: App,
+    method: str,
+    params: dict[str, object],
+    display: Display,
+    signals: Signals,
+    *,
+    if_nothing: Callable[[], Awaitable[str]] | None = None,
+) -> int:
+    """The run, from its start to its exit code. `if_nothing` knows better than the method what there is to say."""
     answer = refusal = None
     stopped = False
     async with trio.open_nursery() as starting:
@@ -67,10 +80,24 @@ async def _run(app: App, method: str, params: dict[str, object], display: Displa
         display.say("Stopped before tagging had begun.")
         return STOPPED
     if answer.then is None:
-        display.say(answer.result.message)
+        display.say(await if_nothing() if if_nothing else answer.result.message)
         return 0
     answer.then()
     return await watch(display, signals, cancelling(app, answer.result.run_id), stopped=stopped)
+
+
+async def _nothing_to_retry(app: App, options: argparse.Namespace) -> str:
+    details: RunDetails = await ask(app, "get_run", run_id=options.run)
+    reasons = options.reason or [reason for reason in Reason if not reason.is_skip]
+    if any(failure.reason in reasons for failure in details.failures):
+        sentence = "Nothing that failed in that run is untagged any more."
+    else:
+        sentence = f"Nothing failed in that run{' for such a reason' if options.reason else ''}."
+    untagged: Count = await ask(app, "count_untagged_files")
+    if not untagged.count:
+        return sentence
+    are, them = ("is", "it") if untagged.count == 1 else ("are", "them")
+    return f"{sentence} {counted(untagged.count, 'file')} {are} untagged: `tag` goes on with {them}."
 
 
 async def _show_proposals(app: App, display: Display, run_id: str, options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from sidecar.contract import Mode, Reason, RunStatus, Sources, TagType
+from sidecar.contract import Mode, Reason, RunStatus, RunSummary, Sources, TagType
 
 STATUS_WORDS: Final = {
     RunStatus.RUNNING: "Running",
@@ -58,6 +58,16 @@ def reason_words(reason: str) -> str:
 def source_counts(sources: Sources) -> list[tuple[str, int]]:
     """How the answers' tags came out, in words."""
     return [(words, getattr(sources, name)) for name, words in _SOURCE_WORDS.items()]
+
+
+def outcome(run: RunSummary) -> str:
+    """How a run came out, in its own words; one that goes on has only figures."""
+    if run.message:
+        return run.message
+    done = "given proposals" if run.dry_run else "tagged"
+    rest = [(run.failed_files, "failed"), (run.skipped_files, "skipped"), (run.remaining_files, "remaining")]
+    parts = [f"{counted(run.processed_files, 'file')} {done}"]
+    return f"So far: {', '.join([*parts, *(f'{number(count)} {word}' for count, word in rest if count)])}."
 
 
 def number(value: float) -> str:

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,14 +52,16 @@ class Command:
 
 
 @asynccontextmanager
-async def running(*arguments: str, gemini: StandIn | None = None) -> AsyncIterator[Command]:
+async def running(
+    *arguments: str, gemini: StandIn | None = None, env: Mapping[str, str | None] | None = None
+) -> AsyncIterator[Command]:
     """The subcommand in a process group of its own; killed, if need be, when the block ends."""
     process: trio.Process = await trio.lowlevel.open_process(
         [*harness.command(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=harness.environment(gemini),
+        env=harness.environment(gemini, env),
         start_new_session=True,
     )
     command = Command(process)
@@ -113,6 +115,48 @@ async def test_ctrl_c_in_the_middle_of_the_demo(tmp_path: Path) -> None:
     tagged = library.tagged
     assert tagged % 20 == 0 and 0 < tagged < 400
     assert f"Cancelled: {tagged} files tagged, {400 - tagged} remaining.".encode() in command.printed
+    assert f"\n  ligeia-sidecar tag --database {path}\n".encode() in command.printed, (
+        "another demo would not go on"
+    )
     assert command.errors == b""
     harness.check_invariants(library, [])
     assert library.query("SELECT status FROM auto_tag_runs") == [{"status": "cancelled"}]
+
+
+@pytest.mark.skipif("LIGEIA_SIDECAR_COMMAND" in os.environ, reason="a frozen file does not tell what it imports")
+@pytest.mark.parametrize("module", ["sidecar.contract", "trio", "sidecar.terminal"])
+@pytest.mark.parametrize("command", ["tag", "demo"])
+async def test_ctrl_c_in_the_midst_of_the_imports(tmp_path: Path, command: str, module: str) -> None:
+    path = harness.library(tmp_path, 60).path if command == "tag" else tmp_path / "demo.db"
+    async with standin.running(script=answering(0)) as gemini:
+        assert await _interrupted_at(module, [command, "--database", str(path)], gemini) == CANCELLED
+
+
+async def test_ctrl_c_in_the_midst_of_the_imports_of_the_server() -> None:
+    assert await _interrupted_at("sidecar.contract", []) == 0
+
+
+async def _interrupted_at(module: str, arguments: list[str], gemini: StandIn | None = None) -> int:
+    """The exit code of a process that gets a Ctrl-C as soon as it has imported that module."""
+    async with running(*arguments, gemini=gemini, env={"PYTHONPROFILEIMPORTTIME": "1"}) as command:
+        imported = re.compile(rb"\| +%b\n" % re.escape(module.encode()))
+        await harness.eventually(lambda: bool(imported.search(command.errors)))
+        code = await command.interrupted()
+    assert b"Traceback" not in command.errors and b"KeyboardInterrupt" not in command.errors
+    return code
+
+
+async def test_ctrl_c_again_and_again(tmp_path: Path) -> None:
+    """Until the process is gone: none of them turns its end into another."""
+    library = harness.library(tmp_path, 60)
+    async with standin.running(script=answering(2)) as gemini:
+        options = ["--database", str(library), "--batch-size", "10", "--max-parallel", "2"]
+        async with running("tag", *options, gemini=gemini) as command:
+            await harness.eventually(lambda: library.tagged == 20)
+            with trio.fail_after(harness.DEADLINE_SECONDS):
+                while command.process.poll() is None:
+                    command.process.send_signal(signal.SIGINT)
+                    await trio.sleep(0.001)
+        assert command.process.returncode == CANCELLED
+        assert command.errors == b""
+        assert command.printed.splitlines()[-1].startswith(b"Cancelled: 20 files tagged, 40 remaining.")

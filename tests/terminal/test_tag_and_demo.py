@@ -1,15 +1,18 @@
 """`tag` and `demo` as a person runs them: processes of their own, without a terminal on stdout."""
 
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
 from sidecar.demo.client import ClientError, open_client
-from sidecar.demo.standin import Received, Reply, running
+from sidecar.demo.standin import Received, Reply, key_invalid, running
 from tests import harness
 from tests.harness import eventually
 from tests.terminal.scenes import LIMIT_SECONDS, environment, run, tagged
@@ -22,8 +25,37 @@ async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert tagged(path) == 60
     assert "60 files tagged." in text
-    assert "Occasions" in text and "Tags: 60 genre" in text and "429" in text and str(path) in text
+    assert "Occasions" in text and "Tags: 60 genres, " in text and "429" in text and str(path) in text
     assert "\x1b" not in text
+
+
+async def test_the_demo_counts_what_it_tagged_and_in_the_right_number(tmp_path: Path) -> None:
+    one, some = tmp_path / "one.db", tmp_path / "some.db"
+    ended = await run("demo", "--files", "1", "--database", str(one), env=environment())
+    lines = ended.stdout.decode().splitlines()
+    assert lines[0] == f"A sample library of 1 sound: {one}"
+    assert any(line.startswith("Tags: 1 genre, ") for line in lines)
+    assert any(re.match(r"(?:1 request|(?!1 )\d+ requests), \d+ refused with a 429, ", line) for line in lines)
+    assert any(re.search(r", (?:1 invented tag|(?!1 )\d+ invented tags) mapped$", line) for line in lines)
+    ended = await run("demo", "--files", "40", "--database", str(some), env=environment())
+    with closing(sqlite3.connect(some)) as connection:
+        rows = connection.execute(
+            "SELECT tag_type, count(*) FROM rpg_tags WHERE (audio_file_id, tag_value) NOT IN"
+            " (VALUES (5, 'source:field-recording'), (11, 'wilderness-camp')) GROUP BY tag_type"
+        ).fetchall()
+    [tags] = [line for line in ended.stdout.decode().splitlines() if line.startswith("Tags: 40 genres, ")]
+    assert all(f"{count} {kind}s" in tags for kind, count in rows), "a person has set two of them"
+
+
+async def test_a_demo_that_fails_shows_no_table_and_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    async with running(script=lambda _: key_invalid()) as gemini:
+        ended = await run("demo", "--real", "--files", "40", "--database", str(path), env=environment(gemini))
+    lines = ended.stdout.decode().splitlines()
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert not any(line.startswith(("What was tagged", "Tags:", "Look at it")) for line in lines)
+    assert f"  ligeia-sidecar tag --database {path}" in lines
+    assert lines[-1] == f"Database: {path}"
 
 
 async def test_the_demo_spares_a_file_that_exists(library: Path) -> None:
@@ -101,18 +133,15 @@ async def test_failures_are_told_by_reason(library: Path) -> None:
 
     async with running(script=refuse) as standin:
         ended = await run("tag", "--database", str(library), env=environment(standin))
-    assert ended.returncode in (0, 1)
+    assert ended.returncode == 1, "no file was tagged"
     assert b"60  blocked: " in ended.stdout
     assert tagged(library) == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"), [((), b"There is no library"), (("--batch-size", "501"), b"batch_size")]
-)
-async def test_what_cannot_begin_is_a_sentence(tmp_path: Path, arguments: tuple[str, ...], word: bytes) -> None:
-    ended = await run("tag", "--database", str(tmp_path / "no.db"), *arguments, env=environment())
+async def test_what_cannot_begin_is_a_sentence(tmp_path: Path) -> None:
+    ended = await run("tag", "--database", str(tmp_path / "no.db"), env=environment())
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert word in ended.stderr
+    assert b"There is no library" in ended.stderr
     assert ended.stderr.count(b"\n") == 1
 
 

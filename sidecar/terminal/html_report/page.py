@@ -16,6 +16,7 @@ from sidecar.terminal.words import (
     counted,
     moment,
     number,
+    outcome,
     reason_words,
     source_counts,
 )
@@ -73,7 +74,7 @@ def _header(report: Report) -> Element:
             element("span", STATUS_WORDS[run.status], class_=f"status {run.status}"),
             class_="heading",
         ),
-        element("p", run.message, class_="lead"),
+        element("p", outcome(run), class_="lead"),
         element(
             "dl",
             *(element("div", element("dt", name), element("dd", value)) for name, value in facts),

@@ -1,0 +1,129 @@
+"""What may stand on the command line, and the help that says so."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from sidecar import __version__
+from sidecar.contract import NAME, BatchSize, FileId, Mode, Parallel, Price, Prices, Reason
+
+STOPPED: Final = 130
+"""The exit code of a command that a signal has stopped."""
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; `command` is None where none is named. Raises SystemExit for `--help` and what does not fit."""
+    whole = argparse.ArgumentParser(
+        NAME,
+        parents=[_shared()],
+        description="Tags a Ligeia sound library with Gemini. Without a command: JSON-RPC on stdin and stdout.",
+        epilog="The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line.",
+    )
+    whole.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+    _add_commands(lambda name, **words: commands.add_parser(name, parents=[_shared()], **words))
+    whole.set_defaults(database=None, env_file=None, log_level="info")
+    return whole.parse_args(argv)
+
+
+def _shared() -> argparse.ArgumentParser:
+    """The options that may stand before and behind a command.
+
+    Made anew for each: `set_defaults` reaches the actions, and the default of a command's own would win over what
+    stands before it.
+    """
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = shared.add_argument
+    add("--database", metavar="PATH", help="the Ligeia library (LIGEIA_DATABASE)")
+    add("--env-file", metavar="PATH", help="else .env here or beside the database")
+    add("--log-level", type=str.lower, choices=_LEVELS, help="what is logged on stderr (info)")
+    return shared
+
+
+def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """What sidecar/terminal/ does."""
+    batch_size, parallel, price = map(_Within, (BatchSize, Parallel, Price))
+    tag = command("tag", help="tag a library from the terminal")
+    tag.add_argument(
+        "--batch-size", type=batch_size, metavar="N", help=f"files a request, {batch_size.words} (50)"
+    )
+    tag.add_argument("--max-parallel", type=parallel, metavar="N", help=f"requests at once, {parallel.words} (3)")
+    tag.add_argument(
+        "--mode",
+        choices=[mode.value for mode in Mode],
+        default=Mode.MERGE.value,
+        help="keep or replace present tags",
+    )
+    tag.add_argument("--dry-run", action="store_true", help="write nothing; show what would be written")
+
+    apply = command("apply", help="write what a dry run proposed")
+    apply.add_argument("--run", metavar="ID", help="the dry run (the latest)")
+    apply.add_argument(
+        "--reject",
+        type=_Within(FileId),
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ID",
+        help="files to leave out",
+    )
+
+    undo = command("undo", help="give each file back what it had before a run")
+    undo.add_argument("--run", metavar="ID", help="the run (the latest that tagged files)")
+
+    retry = command("retry", help="tag what failed in a run")
+    retry.add_argument("--run", metavar="ID", help="the run (the latest)")
+    retry.add_argument(
+        "--reason",
+        nargs="+",
+        action="extend",
+        choices=[reason.value for reason in Reason],
+        metavar="REASON",
+        help="only what failed so, as `report` names it",
+    )
+
+    report = command("report", help="how a run came out, and which files to look at first")
+    report.add_argument("--run", metavar="ID", help="the run (the latest)")
+    report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
+
+    estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
+    estimate.add_argument(
+        "--batch-size", type=batch_size, metavar="N", help=f"files a request, {batch_size.words} (50)"
+    )
+    estimate.add_argument("--input-price", type=price, metavar="X", help="money per million prompt tokens")
+    estimate.add_argument("--output-price", type=price, metavar="Y", help="money per million output tokens")
+    estimate.add_argument("--cached-price", type=price, metavar="Z", help="per million from Gemini's cache")
+    estimate.add_argument("--currency", type=_currency, metavar="C", help="what the prices are in (USD)")
+
+    demo = command("demo", help="tag a sample library, without key or network")
+    demo.add_argument("--files", type=int, default=400, metavar="N", help="sounds in the sample library (400)")
+    demo.add_argument("--real", action="store_true", help="use Gemini itself and your API key")
+
+
+class _Within:
+    """Reads a number, whole or not, within the bounds that a type of the contract has."""
+
+    def __init__(self, kind: Any) -> None:
+        self._read: type[int] | type[float] = kind.__origin__
+        [self._bounds] = kind.__metadata__
+        self.words = f"{int(self._bounds.ge):,} to {int(self._bounds.le):,}"
+
+    def __call__(self, text: str) -> float:
+        try:
+            number = self._read(text)
+        except ValueError:
+            number = math.nan
+        if self._bounds.ge <= number <= self._bounds.le:
+            return number
+        kind = "a whole number" if self._read is int else "a number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {kind} from {self.words}.")
+
+
+def _currency(text: str) -> str:
+    [bounds] = Prices.__annotations__["currency"].__metadata__
+    if len(text) <= bounds.max_length:
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is longer than {bounds.max_length} letters.")

@@ -1,0 +1,135 @@
+"""What is printed on a terminal, and what happens where nothing can be printed."""
+
+import os
+import re
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import IO
+
+import pytest
+import trio
+
+from sidecar.demo.standin import Reply
+from tests import harness
+from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, Shell, environment, tagged
+
+_NAMING_THREADS = """
+import sys, threading
+start = threading.Thread.start
+def told(self):
+    print(type(self).__module__, self._target, file=sys.__stderr__)
+    start(self)
+threading.Thread.start = told
+from sidecar.__main__ import main
+sys.exit(main())
+"""
+"""The program, telling what threads it starts."""
+
+
+async def on_a_terminal(
+    command: list[str], shell: Shell, stderr: IO[bytes] | None = None, watch: Callable[[str], None] | None = None
+) -> str:
+    """What the command prints there, until it ends well. `watch` is told after each bit what there is so far."""
+    ours, theirs = os.openpty()
+    env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    process = await trio.lowlevel.open_process(command, env=env, stdout=theirs, stderr=stderr)
+    os.close(theirs)
+    printed = b""
+    with trio.fail_after(LIMIT_SECONDS):
+        async with trio.lowlevel.FdStream(ours) as screen:
+            try:
+                async for chunk in screen:
+                    printed += chunk
+                    if watch is not None:
+                        watch(printed.decode(errors="replace"))
+            except trio.BrokenResourceError:  # Linux tells the end of a pseudo-terminal so
+                assert await process.wait() == 0
+            finally:
+                process.kill()
+    return printed.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell) -> None:
+    with closing(sqlite3.connect(shell.library)) as connection, connection:
+        connection.execute("UPDATE audio_files SET file_path = file_path || ?", (CREEPY,))
+    command = [*harness.command(), "tag", "--dry-run", "--database", str(shell.library)]
+    text = await on_a_terminal(command, shell)
+    assert "┃" in text and "\x1b[" in text, "a table and a bar"
+    assert "[31m" not in text.replace("\ufffd[31m", "")
+    assert "\x07" not in text and "\u202e" not in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_the_bar_turns_while_nothing_happens_and_takes_no_thread_for_it(
+    shell: Shell, tmp_path: Path
+) -> None:
+    gate = trio.Event()
+    shell.gemini.script = lambda received: Reply(gate=gate) if received.number > 1 else None
+    options = ["--database", str(shell.library), "--batch-size", "20", "--max-parallel", "1"]
+    command = [sys.executable, "-c", _NAMING_THREADS, "tag", *options]
+    threads = tmp_path / "threads"
+
+    def watch(printed: str) -> None:
+        if len({*re.findall("[\u2801-\u28ff]", printed)}) > 4:
+            gate.set()
+
+    with threads.open("wb") as stderr:
+        printed = await on_a_terminal(command, shell, stderr, watch)
+    frames = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", printed).splitlines()
+    assert [line for line in frames if "/60" in line][-1].endswith("Tagging: 60 of 60 files")
+    assert frames[-1] == "60 files tagged."
+    names = threads.read_text()
+    assert "sidecar" in names and "rich" not in names
+
+
+@pytest.mark.parametrize("command", ["tag", "report"])
+async def test_a_reader_that_goes_away_stops_neither_a_run_nor_makes_a_noise(shell: Shell, command: str) -> None:
+    if command == "report":
+        await shell("tag")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with trio.fail_after(LIMIT_SECONDS):
+        ended = await trio.run_process(
+            [*harness.command(), command, "--database", str(shell.library)],
+            env=environment(shell.gemini),
+            stdout=theirs,
+            capture_stderr=True,
+            check=False,
+        )
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert tagged(shell.library) == 60
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("to", "code", "sentence"),
+    [(">&-", 0, ""), (">/dev/full", 1, "The output could not be written: No space left on device.\n")],
+)
+async def test_where_nothing_can_be_printed_the_work_is_done(
+    shell: Shell, tmp_path: Path, to: str, code: int, sentence: str
+) -> None:
+    demo = tmp_path / "demo.db"
+    for words in (["tag"], ["report"], ["demo", "--files", "60", "--database", str(demo)]):
+        with trio.fail_after(LIMIT_SECONDS):
+            ended = await trio.run_process(
+                [
+                    "sh",
+                    "-c",
+                    f'exec "$@" {to}',
+                    "sh",
+                    *harness.command(),
+                    "--database",
+                    str(shell.library),
+                    *words,
+                ],
+                env=environment(shell.gemini),
+                capture_stderr=True,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr.decode()) == (code, sentence)
+    assert tagged(shell.library) == tagged(demo) == 60
