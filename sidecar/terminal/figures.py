@@ -103,7 +103,9 @@ def _costs(found: CostEstimate) -> _Table:
 def _show_report(display: Display, found: Report) -> None:
     run, usage = found.run, found.run.usage
     kind = "Dry run" if run.dry_run else "Run"
-    display.say(f"{kind} {run.run_id}: {STATUS_WORDS[run.status].lower()}. {outcome(run)}")
+    status, told = STATUS_WORDS[run.status], outcome(run)
+    told = told[:1].lower() + told[1:] if told.startswith(status) else f"{status.lower()}. {told}"
+    display.say(f"{kind} {run.run_id}: {told}")
     display.say(f"{moment(run.started_at)}, {duration(run.elapsed_seconds)}, {run.model}, {MODE_WORDS[run.mode]}")
     display.say(
         f"{counted(usage.requests, 'request')}, {number(usage.prompt_tokens)} prompt tokens "

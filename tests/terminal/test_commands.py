@@ -113,11 +113,11 @@ async def test_a_report_of_a_run_that_has_not_ended_or_never_will(shell: Shell, 
     finally:
         process.kill()
         await process.wait()
-    words = "20 files tagged, 40 remaining. `tag` goes on with the rest."
+    words = "nterrupted: 20 files tagged, 40 remaining. Start tagging again to go on."
     [first, *_] = await shell("report")
-    assert re.fullmatch(rf"Run {RUN_ID}: interrupted\. {re.escape(words)}", first)
+    assert re.fullmatch(rf"Run {RUN_ID}: i{re.escape(words)}", first)
     await shell("report", "--html", str(tmp_path / "page.html"))
-    assert words in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"I{words}" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 async def test_an_estimate_in_tokens_and_in_money(shell: Shell) -> None:
