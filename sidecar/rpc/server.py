@@ -151,7 +151,11 @@ class Server:
         answers: list[tuple[bytes, Callable[[], None]]] = [(b"", _nothing)] * len(items)
 
         async def one(index: int) -> None:
-            answers[index] = await self._answered(items[index])
+            line, then = await self._answered(items[index])
+            if line:
+                answers[index] = line, then
+            else:  # a notification: its run waits for no answer
+                then()
 
         async with trio.open_nursery() as nursery:
             for index in range(len(items)):

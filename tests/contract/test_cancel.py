@@ -40,6 +40,24 @@ async def test_a_cancel_behind_the_start_finds_its_run(tmp_path: Path) -> None:
         assert library.tagged == 0
 
 
+async def test_a_run_that_a_notification_started_waits_for_no_answer_to_its_batch(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    gate = trio.Event()
+    async with (
+        standin.running(script=lambda _: Reply(gate=gate)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.send_line(
+            b'[{"jsonrpc":"2.0","method":"auto_tag_files"},'
+            b'{"jsonrpc":"2.0","id":"v","method":"check_gemini_api_key","params":{"verify":true}}]'
+        )
+        with trio.fail_after(20):
+            await gemini.wait_for(2)
+        await subject.result("cancel")
+        assert [m.get("method", m.get("id")) for m in subject.transcript][-2] == harness.COMPLETE
+        gate.set()
+
+
 async def test_cancel_is_quick_and_nothing_is_sent_or_written_after_its_answer(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 400)
     took: list[float] = []
