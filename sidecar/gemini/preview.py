@@ -1,4 +1,4 @@
-"""The very bytes that requests would have: made by the SDK as for a run, and kept from the network."""
+"""How many bytes requests would have: made by the SDK as for a run, and kept from the network."""
 
 import httpx
 
@@ -11,22 +11,22 @@ _NO_KEY = "none"
 _ANSWER = {"candidates": [{"content": {"parts": [{"text": "[]"}]}, "finishReason": "STOP"}]}
 
 
-class _Keep(httpx.AsyncBaseTransport):
-    """Stands in the place of the network: keeps the body, and answers as if Gemini had nothing to say."""
+class _Measure(httpx.AsyncBaseTransport):
+    """Stands in the place of the network: measures the body, and answers as if Gemini had nothing to say."""
 
     def __init__(self) -> None:
-        self.bodies: list[bytes] = []
+        self.sizes: list[int] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.bodies.append(await request.aread())
+        self.sizes.append(len(await request.aread()))
         return httpx.Response(200, json=_ANSWER)
 
 
-async def bodies_of(requests: list[Request], settings: Settings, version: ApiVersion) -> list[bytes]:
-    """The body of each request. Raises GeminiError SETTING when base URL or key cannot be used at all."""
-    keep = _Keep()
+async def body_sizes(requests: list[Request], settings: Settings, version: ApiVersion) -> list[int]:
+    """The bytes of each request's body. Raises GeminiError SETTING when base URL or key cannot be used at all."""
+    measure = _Measure()
     with_key = settings.with_key(settings.api_key or _NO_KEY)
-    async with open_client(with_key, keep) as client:
+    async with open_client(with_key, measure) as client:
         for request in requests:
             await client.generate(request, version.current, FreePlace())
-    return keep.bodies
+    return measure.sizes

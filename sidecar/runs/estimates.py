@@ -16,6 +16,7 @@ from sidecar.contract import (
     PreviewParams,
     RpcError,
     Usage,
+    invalid_params,
 )
 from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.opening import loaded
@@ -33,6 +34,8 @@ from sidecar.tagging import prompts
 from sidecar.tagging.prompts import estimated_tokens
 
 MILLION = 1_000_000
+MOST_PREVIEWED = 200
+"""Requests; each holds the whole vocabulary, 26 kB."""
 _DECIMALS = 9
 """Of an amount of money: floats show more, of which nothing is meant."""
 
@@ -71,15 +74,19 @@ async def estimate_cost(library: Library, settings: Settings, params: EstimateCo
 async def preview(library: Library, settings: Settings, version: ApiVersion, params: PreviewParams) -> Preview:
     """The requests that a run over these files would begin with.
 
-    Raises RpcError -32602 for unknown ids, -32013 when no request can be made with the settings, LibraryError.
+    Raises RpcError -32602 for unknown ids and for too many requests, -32013 when no request can be made with the
+    settings, LibraryError.
     """
     await loaded()
-    from sidecar.gemini.preview import bodies_of  # noqa: PLC0415 - see `gemini.opening`
+    from sidecar.gemini.preview import body_sizes  # noqa: PLC0415 - see `gemini.opening`
 
     selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
+    if selection.total_batches > MOST_PREVIEWED:
+        many = f"{selection.total_batches:,} requests; at most {MOST_PREVIEWED} are shown at once"
+        raise invalid_params(f"`file_ids`: these files make {many}. Name fewer files or a larger `batch_size`.")
     requests = await library.read(lambda c, shape: list(_requests(c, shape, settings, selection)))
     try:
-        bodies = await bodies_of(requests, settings, version)
+        sizes = await body_sizes(requests, settings, version)
     except GeminiError as error:
         message = f"With these settings no request can be made: {error.detail}."
         raise RpcError(Code.REQUEST_REFUSED, message, {"status": error.status or error.kind.value}) from None
@@ -89,8 +96,8 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
             told |= file.keys()
     return Preview(
         [
-            PreviewedRequest(request.system, request.text, len(body), _prompt_tokens(request))
-            for request, body in zip(requests, bodies, strict=True)
+            PreviewedRequest(request.system, request.text, size, _prompt_tokens(request))
+            for request, size in zip(requests, sizes, strict=True)
         ],
         [name for name in prompts.FILE_FIELDS if name in told],
     )

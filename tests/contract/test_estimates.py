@@ -10,6 +10,7 @@ import pytest
 from sidecar.demo import standin
 from sidecar.demo.replies import usage_metadata
 from sidecar.demo.standin import Received, Reply, StandIn
+from sidecar.runs.estimates import MOST_PREVIEWED
 from tests import harness
 from tests.harness import Library, Message
 
@@ -77,6 +78,15 @@ async def test_an_estimate_needs_neither_key_nor_network_nor_a_run_before(tmp_pa
         estimate = await subject.result("estimate", file_ids=[3, 1, 2], batch_size=2)
         assert estimate["prompt_tokens"] == tokens
     assert library.snapshot() == before, "not even a table of the sidecar's own"
+
+
+async def test_so_many_requests_are_shown_at_once_and_no_more(tmp_path: Path) -> None:
+    async with harness.start(harness.library(tmp_path, MOST_PREVIEWED + 1)) as subject:
+        ids = list(range(1, MOST_PREVIEWED + 2))
+        error = await subject.error("preview_request", file_ids=ids, batch_size=1)
+        assert error["code"] == -32602 and f"at most {MOST_PREVIEWED}" in error["message"]
+        preview = await subject.result("preview_request", file_ids=ids[1:], batch_size=1)
+        assert len(preview["requests"]) == MOST_PREVIEWED
 
 
 async def test_unknown_ids_and_sizes_out_of_range_are_refused(tmp_path: Path) -> None:
