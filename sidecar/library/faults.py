@@ -25,7 +25,7 @@ SENTENCES: dict[Fault, str] = {
     Fault.MISSING: "There is no library at the configured place. Choose another one in the settings "
     "(LIGEIA_DATABASE).",
     Fault.NOT_A_LIBRARY: "The database is not a Ligeia library: it lacks the tables of one.",
-    Fault.READ_ONLY: "The database cannot be written: the file or its folder is read-only.",
+    Fault.READ_ONLY: "The database cannot be written: the file or its folder is read-only, or not yours to open.",
     Fault.LOCKED: "The database is locked by another program. Close what uses it, or try again in a moment.",
     Fault.CORRUPT: "The database is damaged. Restore it from a backup.",
     Fault.NO_VOCABULARY: "The library's tag vocabulary is empty, so nothing can be tagged. Start Ligeia once "
