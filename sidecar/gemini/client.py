@@ -273,5 +273,6 @@ def _unreadable(error: Exception) -> GeminiError:
     if isinstance(error, UnicodeError):  # from the lookup of a host; the base URL's has been judged before
         detail = f"a host of the environment's proxy settings or of {BASE_URL_VARIABLE} cannot be looked up"
         return GeminiError(Failure.SETTING, detail)
-    log.warning("the SDK could not read an answer: %s", type(error).__name__)  # or has a defect, or we have
+    if not isinstance(error, RecursionError):  # which a deeply nested answer is; else somebody may have a defect
+        log.warning("the SDK could not read an answer: %s", type(error).__name__)
     return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")
