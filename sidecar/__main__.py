@@ -47,7 +47,7 @@ def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
     unpacked.claim()
     import trio  # noqa: PLC0415 - after the streams are claimed
 
-    gc.disable()  # trio's import leaves garbage behind, 0.7 MB; to look for more in ours costs a start some ms
+    gc.disable()  # trio's import leaves 0.7 MB of garbage behind; collecting during ours would cost some ms
     from sidecar.rpc import logs, server  # noqa: PLC0415
     from sidecar.settings import read_file, resolve  # noqa: PLC0415
 

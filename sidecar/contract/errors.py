@@ -1,7 +1,10 @@
 """Error codes, the words that go with them, and the exception that carries one to the wire."""
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
+
+OWN_ERROR: Final = "The sidecar met an error of its own; its log says where."
+"""Of a call or a run that met a defect."""
 
 
 class Code(IntEnum):

@@ -20,8 +20,7 @@ from sidecar.gemini.requests import Place
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 """Unpacked. A tagging answer for 500 files has some 150 kB; more than this would hold up the event loop."""
 _TURNS = 3
-"""Of the event loop: what gets the place is woken up, finds its connection and sends, before this answer is
-read, which takes milliseconds."""
+"""Rounds of the event loop to yield, so that the next request is sent before this answer is parsed (some ms)."""
 _GZIP = 16 + zlib.MAX_WBITS
 """See zlib.decompressobj: a gzip header is required."""
 

@@ -1,4 +1,4 @@
-"""Failure → verdict, as a table, and full-jitter backoff. Pure: a decision returns, only the caller waits."""
+"""Failure → verdict, as a table, and full-jitter backoff. No I/O: a decision returns, only the caller waits."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -115,7 +115,7 @@ def _tag_steps(shape: Shape) -> tuple[str, ...]:
         SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
     gone = f"WHERE (audio_file_id, tag_type, tag_value) IN ({_tags('gone')})"
     # NULLs and values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
-    # Bytes that read as a tag that stays were read as that tag: without them it could be gone.
+    # A blob that reads as a kept tag counts as that tag: deleting it could lose the tag.
     all_but_kept = f"""WHERE NEW.kept IS NOT NULL AND audio_file_id IN ({_FILE_IDS})
         AND tag_type IN ('occasion', 'keyword')
         AND (audio_file_id, tag_type, CAST(tag_value AS TEXT)) IN ({_tags("kept")}) IS NOT TRUE"""

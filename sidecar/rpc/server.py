@@ -19,7 +19,7 @@ from typing import assert_never
 import trio
 from msgspec import Struct
 
-from sidecar.contract import BatchReport, Code, Completion, Event, Progress, RpcError, event_name
+from sidecar.contract import OWN_ERROR, BatchReport, Code, Completion, Event, Progress, RpcError, event_name
 from sidecar.library.store import open_library
 from sidecar.redaction import Redactor
 from sidecar.rpc import jsonrpc, parent, reading, stdio, unpacked
@@ -39,8 +39,6 @@ MOST_OPEN_BYTES = MAX_LINE_BYTES
 """Of their lines; decoded, a list of ids takes six times as much. While there are more, no line is read."""
 CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
-
-_UNEXPECTED = "The sidecar met an error of its own; its log says where."
 
 
 @asynccontextmanager
@@ -179,7 +177,7 @@ class Server:
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
         except Exception:
             log.exception("a call failed")
-            line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, _UNEXPECTED)
+            line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, OWN_ERROR)
         return (line if item.id is not None else b""), answer.then or _nothing
 
     def _count(self, calls: int, line_bytes: int) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 import trio
 
-from sidecar.contract import Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
+from sidecar.contract import OWN_ERROR, Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
 from sidecar.library import queries
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
@@ -24,9 +24,9 @@ from sidecar.runs.outcomes import CHANGED_SINCE, EXCLUDED, GONE, NO_TAGS, NotTag
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import stamp_at
-from sidecar.runs.summary import OWN_ERROR, summary_of
+from sidecar.runs.summary import summary_of
 from sidecar.runs.under_way import Revision
-from sidecar.runs.writing import Decided, Terms, Written, prepared, sum_of, written
+from sidecar.runs.writing import Decided, Terms, Written, prepare, sum_of, write
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
@@ -152,7 +152,7 @@ class _ApplyingRun:
             elapsed_seconds=round(time.monotonic() - self._began_at, 3),
             seconds=0.0,
         )
-        return written(transaction, prepared(decisions, terms), terms, tables)
+        return write(transaction, prepare(decisions, terms), terms, tables)
 
     def _outcome(
         self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary

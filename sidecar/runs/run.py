@@ -46,7 +46,7 @@ from sidecar.runs.outcomes import EXCLUDED, GONE, BatchOutcome, NotTagged
 from sidecar.runs.plan import Plan
 from sidecar.runs.progress import Tally, Waiting, progress
 from sidecar.runs.summary import summary_of
-from sidecar.runs.writing import Terms, commit, decided, lost, prepared
+from sidecar.runs.writing import Terms, commit, decide_batch, lost_batch, prepare
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ class Run:
                     self._asking = asking.cancel_scope
                     await self._feed(asking, writing, calls)
         except GeminiError as error:
-            decided = verdict(error, Tries(), self.plan.limits, 0, datetime.now(UTC))
-            self._finish_early(decided if isinstance(decided, End) else _failed(error.detail))
+            end = verdict(error, Tries(), self.plan.limits, 0, datetime.now(UTC))
+            self._finish_early(end if isinstance(end, End) else _failed(error.detail))
 
     @property
     def held_until(self) -> float:
@@ -192,8 +192,8 @@ class Run:
         knowledge = self._knowledge
         try:
             terms = self._terms(batch)
-            decisions = decided(batch, asked, knowledge.mappings, knowledge.vocabulary, self.plan.run.mode)
-            ready = prepared(decisions, terms)
+            decisions = decide_batch(batch, asked, knowledge.mappings, knowledge.vocabulary, self.plan.run.mode)
+            ready = prepare(decisions, terms)
             written = await self._library.write(partial(commit, batch, asked, knowledge, terms, ready))
         except LibraryError as error:
             self._lose(batch, asked, error)
@@ -223,7 +223,7 @@ class Run:
 
     def _lose(self, batch: Batch, asked: Asked, error: LibraryError) -> None:
         """The batch was rolled back. Where later ones can't fare better, the run ends."""
-        outcome = lost(batch, asked, error)
+        outcome = lost_batch(batch, asked, error)
         self.unsaved_failures.extend(outcome.failures)
         self._lost_in_a_row += 1
         if error.ends_run or self._lost_in_a_row >= MOST_LOST_BATCHES:

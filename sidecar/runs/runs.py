@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 
 from sidecar.contract import (
+    OWN_ERROR,
     AutoTagParams,
     Budget,
     BudgetPeriod,
@@ -40,7 +41,7 @@ from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
-from sidecar.runs.summary import OWN_ERROR, ended_progress
+from sidecar.runs.summary import ended_progress
 from sidecar.runs.under_way import ActiveRun, Revision, UnderWay
 from sidecar.settings import Settings
 

@@ -9,9 +9,6 @@ from sidecar.library.run_rows import NewRun
 from sidecar.runs.progress import Tally, completion_message
 from sidecar.runs.stamps import rfc3339
 
-OWN_ERROR = "The sidecar met an error of its own; its log says where."
-"""Why a run has failed that met a defect."""
-
 
 def summary_of(
     run: NewRun,

@@ -1,8 +1,8 @@
 """A batch's outcomes, committed: what each file becomes, and the transaction that makes it so.
 
 What is to be written is worked out before the lock is taken, as if nobody had changed anything; what somebody
-has changed meanwhile is sorted out under the lock. Before it in the trio thread, since two threads that compute at
-the same time pass the GIL to and fro, and make each other slower by more than they gain.
+has changed meanwhile is sorted out under the lock. The first happens in the trio thread: two threads that compute
+contend for the GIL and make each other slower.
 """
 
 import sqlite3
@@ -74,7 +74,7 @@ class Written(Struct, frozen=True):
 # --- before the lock ----------------------------------------------------------------------------
 
 
-def decided(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Vocabulary, mode: Mode) -> Decided:
+def decide_batch(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Vocabulary, mode: Mode) -> Decided:
     """What becomes of each file, if nobody has changed it since it was read."""
     not_tagged, used, sources = dict(asked.not_tagged), Counter[Mapping](), list[Sources]()
     changes: list[FileChange] = []
@@ -98,7 +98,7 @@ def decided(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Vocabula
     return Decided(vocabulary, changes, not_tagged, used, sum_of(sources))
 
 
-def prepared(decisions: Decided, terms: Terms, *, files_written: bool = False) -> Prepared:
+def prepare(decisions: Decided, terms: Terms, *, files_written: bool = False) -> Prepared:
     """Decisions as rows. `files_written`: those of the files stand already."""
     outcome = BatchOutcome(
         terms.total_files - len(decisions.not_tagged), failures_of(decisions.not_tagged, terms.paths)
@@ -127,19 +127,19 @@ def commit(
     mappings = knowledge.mappings if tables is None else knowledge.mappings.corrected(tables.mappings)
     decisions = ready.decided
     if vocabulary.fingerprint != decisions.vocabulary.fingerprint or mappings.contradict(decisions.used):
-        decisions = decided(batch, asked, mappings, vocabulary, terms.stamp.mode)
+        decisions = decide_batch(batch, asked, mappings, vocabulary, terms.stamp.mode)
     if transaction.generation != batch.generation:
         decisions = _unless_changed(transaction.connection, decisions)
     if decisions is not ready.decided:
-        ready = prepared(decisions, terms)
-    return written(transaction, ready, terms, tables)
+        ready = prepare(decisions, terms)
+    return write(transaction, ready, terms, tables)
 
 
-def written(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
+def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
     """Writes it; in a careful transaction without the files that the database refuses. Raises sqlite3.Error."""
     connection = transaction.connection
     if transaction.careful and not terms.dry_run:
-        ready = prepared(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
+        ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
     write_rows(connection, ready.rows)
     learnt = [] if terms.dry_run else [entry for entry in ready.decided.used if not entry.saved]
     return Written(ready.outcome, learnt, tables)
@@ -171,7 +171,7 @@ def _unless_refused(connection: sqlite3.Connection, decisions: Decided, stamp: S
 # --- afterwards ---------------------------------------------------------------------------------
 
 
-def lost(batch: Batch, asked: Asked, error: LibraryError) -> BatchOutcome:
+def lost_batch(batch: Batch, asked: Asked, error: LibraryError) -> BatchOutcome:
     """Every file of the batch as failed, after its transaction was rolled back."""
     outcome = NotTagged(Reason.DATABASE_ERROR, error.sentence)
     not_tagged = {snapshot.file.id: outcome for snapshot in batch.files} | asked.not_tagged
