@@ -110,6 +110,7 @@ class Model(State):
         for k in gone:
             del self.tags[k]
         self.tags |= {k: [None, seconds] for k in tagging["new"]}
+        run["has_tagged"] = True
         self.taggings.setdefault(file_id, []).append(tagging)
         self.history.setdefault(file_id, []).append(
             {"run_id": run["run_id"], "tagged_at": date, "api_version": run["model"], "after": after}
@@ -147,7 +148,7 @@ class Model(State):
         for file_id in ids:
             proposal = source["proposals"][file_id]
             skip = self._since(file_id, proposal)
-            if skip is None and self.latest(file_id) is not proposal["latest"]:
+            if skip is None and (self.excluded(file_id) or self.latest(file_id) is not proposal["latest"]):
                 skip = "changed"
             if skip is not None:
                 run["failures"][file_id] = skip
@@ -184,10 +185,10 @@ class Model(State):
 
     def stale(self, model: str) -> Row:
         """The answer to `find_stale`."""
-        real = [run for run in self.runs if not run["dry_run"]]
-        if not real:
+        tagged = [run for run in self.runs if run.get("has_tagged")]
+        if not tagged:
             return {"changed_since_run": None, "added_tags": set(), "retired_tags": {}, "file_ids": []}
-        last, now = real[-1], set(self.vocabulary)
+        last, now = tagged[-1], set(self.vocabulary)
         retired = dict.fromkeys(set(last["vocabulary"]) - now, 0)
         ids = []
         for file_id in sorted(self.files):
