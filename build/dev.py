@@ -200,7 +200,9 @@ def fingerprint() -> str:
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> int:
     """Waits for a command in the project's root; Ctrl-C is the command's to answer."""
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})}) as process:
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # That variable would have each of the thousands of processes that the tests start compile the sidecar anew.
+    with subprocess.Popen(command, cwd=ROOT, env=inherited | (environment or {})) as process:
         while True:
             try:
                 code = process.wait()
