@@ -27,6 +27,7 @@ def outage(ceiling: int = 8, at: float = 10) -> Pace:
 def test_at_the_start_the_way_is_free() -> None:
     pace = Pace(8, LIMITS)
     assert (pace.concurrency, pace.wait_seconds(0), pace.outage_ends_at) == (8, 0, math.inf)
+    assert not pace.is_overload
 
 
 def test_a_hold_counts_for_everybody_until_it_has_passed() -> None:
@@ -247,9 +248,26 @@ def test_a_429_neither_breaks_a_streak_nor_ends_an_outage() -> None:
     assert (pace.outage_since, pace.outages, pace.concurrency) == (4, 1, 1)
 
 
+def test_after_an_outage_as_many_may_leave_as_before_it() -> None:
+    pace = Pace(8, LIMITS)
+    pace.refused(0, 1)
+    for _ in range(4):
+        pace.succeeded()
+    assert pace.concurrency == 5
+    for batch in (1, 2, 1):
+        pace.failed(batch, 2, 3, 0)
+    pace.succeeded()
+    assert pace.concurrency == 5
+    alone = outage(ceiling=1)
+    alone.refused(11, 12)
+    alone.succeeded()
+    assert alone.concurrency == 1
+
+
 def test_a_delay_says_whether_it_was_an_overload_that_asked_for_it() -> None:
     pace = Pace(8, LIMITS)
     pace.hold(30, 0, is_overload=True)
+    assert pace.held_until == 30
     pace.hold(20, 0)
     assert pace.is_overload
     pace.hold(40, 0)

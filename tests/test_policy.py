@@ -176,13 +176,6 @@ def test_retry_after_on_a_503_holds_everybody_at_least_that_long_and_adds_no_att
     assert isinstance(decided(Failure.UNAVAILABLE, Tries(attempts=4), delay=20), GiveUp)
 
 
-def test_a_service_that_gave_no_answer_is_told_with_the_number_of_tries_and_its_word() -> None:
-    assert "tried 5 times (the detail.)" in sentence(decided(Failure.UNAVAILABLE, Tries(attempts=4)))
-    assert "tried 5 times (WORD)" in sentence(decided(Failure.UNAVAILABLE, Tries(attempts=4), detail=""))
-    single = Limits(1, 1, 60, 600)
-    assert "tried once (" in sentence(decided(Failure.TIMEOUT, limits=single))
-
-
 def test_in_an_outage_an_uncounted_failure_waits() -> None:
     error = GeminiError(Failure.UNAVAILABLE)
     assert verdict(error, Tries(), LIMITS, 0.5, NOW) == Wait(0.5, everyone=False)
@@ -246,40 +239,6 @@ def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, wor
         end = ended_by_outage(GeminiError(Failure.UNAVAILABLE, detail, status="WORD"), limits)
         assert end.status is RunStatus.FAILED
         assert end.message.startswith(f"Gemini could not be reached{words} ({cause}). Check the network")
-
-
-@pytest.mark.parametrize(
-    ("kind", "http_status", "words", "advice"),
-    [
-        (
-            Failure.UNAVAILABLE,
-            503,
-            "Gemini could not be reached for 10 min: it was overloaded (the cause). Start",
-            "again later: it",
-        ),
-        (
-            Failure.UNAVAILABLE,
-            502,
-            "Gemini could not be reached for 10 min: it answered with errors only (the cause).",
-            "again later",
-        ),
-        (Failure.TIMEOUT, 0, "Gemini could not be reached for 10 min (the cause). Check", "network connection"),
-        (Failure.UNTRUSTED, 0, "Gemini could not be reached for 10 min. the cause.", "Mend that and start"),
-        (
-            Failure.FOREIGN_PAGE,
-            200,
-            "Gemini could not be reached for 10 min: something else answered (the cause).",
-            "sign-in",
-        ),
-    ],
-)
-def test_an_outage_is_told_by_its_last_cause_and_what_helps_against_that(
-    kind: Failure, http_status: int, words: str, advice: str
-) -> None:
-    message = ended_by_outage(GeminiError(kind, "the cause.", http_status=http_status), LIMITS).message
-    assert message.startswith(words) and advice in message
-    assert message.endswith("it goes on where it stopped.")
-    assert ("network" in message) == (http_status in (0, 200) and kind is not Failure.UNTRUSTED)
 
 
 @pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])

@@ -4,7 +4,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py", "tests/test_jsonrpc_batches.py"),
     "sidecar.contract.params": ("tests/test_params.py",),
     "sidecar.tagging.answers": ("tests/test_answers.py", "tests/test_hostile_answers.py"),
-    "sidecar.gemini.policy": ("tests/test_policy.py",),
+    "sidecar.gemini.policy": ("tests/test_policy.py", "tests/test_policy_sentences.py"),
     "sidecar.gemini.pace": ("tests/test_pace.py",),
     "sidecar.contract.addresses": ("tests/test_addresses.py",),
     "sidecar.tagging.tags": ("tests/test_tags.py", "tests/test_records.py"),
@@ -53,7 +53,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "__init__(): self._successes = 0 → self._successes = 1": "a halving begins with 0; before, none counts",
         "__init__(): self._probes = 0 →": "set when an outage begins, before it is read",
         "__init__(): self._probe_at": "set when an outage begins, before it is read",
-        "__init__(): self._concurrency_before_outage": "set when an outage begins, before it is read",
+        "→ if now + seconds >= self._held_until": "of two equal delays either may say what asked for it",
     },
     "sidecar.tagging.tags": {
         "suggestion.genre, mood, tuple": "without any mood nothing is decided",
