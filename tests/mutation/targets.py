@@ -38,6 +38,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "class Params(Struct, frozen=True, forbid_unknown": "`decode_params` has refused unknown names before",
     },
     "sidecar.tagging.answers": {
+        "MOST_ENTRIES = 5001": "how many is our choice; the test takes the number from here",
         "continue → pass": "nothing follows in the loop",
         "return (0, None) → return (1, None)": "the id of a wrong shape is not looked at",
         "= (strings for strings in lists)": "none is None there; the `or` tells mypy so",
