@@ -5,7 +5,7 @@ import os
 import subprocess
 import sysconfig
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +55,15 @@ class Window:
                         return state
                 position = max(position, len(self.states))
                 await self._changed.park()
-        raise AssertionError(f"never seen; at last: {json.dumps(self.states[-1:], indent=1, ensure_ascii=False)}")
+        told = len(self.states)
+        with suppress(trio.BrokenResourceError):  # the app has ended
+            await self.command(look=True)
+        with trio.move_on_after(STILL_SECONDS):
+            while len(self.states) == told:
+                await self._changed.park()
+        answers = "still answers" if len(self.states) > told else "does not answer any more"
+        last = json.dumps(self.states[-1:], indent=1, ensure_ascii=False)
+        raise AssertionError(f"never seen; the page {answers}; at last: {last}")
 
     async def see_heading(self, beginning: str, since: int = 0) -> State:
         """The first state with that heading."""

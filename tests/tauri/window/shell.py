@@ -1,7 +1,8 @@
 """The app: a real Tauri 2 process with one window, the real shell plugin and the example page.
 
 Run by desktop.py, never imported. Its stdout says a JSON value a line: what the page shows, as probe.js sees
-it. Its stdin takes one command a line: `{"close": true}`, `{"reload": true}`, `{"size": [480, 800]}`.
+it. Its stdin takes one command a line: `{"close": true}`, `{"reload": true}`, `{"size": [480, 800]}`,
+`{"look": true}`, `{"audit": true}`.
 """
 
 import json
@@ -37,6 +38,8 @@ def obey(window: WebviewWindow) -> None:
                 window.reload()
             case {"audit": True}:
                 window.eval("auditForTheTest()")
+            case {"look": True}:
+                window.eval("lookForTheTest()")
             case {"size": [int(width), int(height)]}:
                 window.set_size(Size.Logical((width, height)))
             case unknown:
