@@ -76,9 +76,8 @@ def checks(*, everything: bool) -> Iterator[Check]:
     yield Check("pytest", [*SUITE, f"--ignore={WINDOW}"])
     yield Check("freeze", [str(PYTHON), *MODULES["freeze"]])
     frozen = frozen_file()
-    yield Check("pytest, frozen", [str(PYTHON), "-m", "pytest", "tests/frozen"], {"LIGEIA_FROZEN": frozen})
-    program = {"LIGEIA_SIDECAR_COMMAND": json.dumps([frozen])}
-    yield Check("pytest with the frozen file", [str(PYTHON), "-m", "pytest", *FROZEN_TOO], program)
+    program = {"LIGEIA_FROZEN": frozen, "LIGEIA_SIDECAR_COMMAND": json.dumps([frozen])}
+    yield Check("pytest with the frozen file", [*SUITE, "tests/frozen", *FROZEN_TOO], program)
     yield Check("trust", [str(PYTHON), *MODULES["trust"], "--frozen", frozen])
 
 

@@ -10,7 +10,7 @@ _FOLDERS = ("tauri", "frozen")
 """Whatever is tested there needs npm, Rust, a window or the frozen file."""
 
 
-_LONGEST = ("test_histories.py", "test_kills.py")
+_LONGEST = ("test_histories.py", "test_backpressure.py", "test_leaving_nothing.py")
 """First, so that in the end no worker waits for them."""
 
 

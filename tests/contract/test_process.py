@@ -2,6 +2,7 @@
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sidecar.demo.standin import Reply
 from tests import harness
 from tests.contract.scenes import answering
 
+start = partial(harness.start, anew=True)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and process trees")
 
 
@@ -23,7 +25,7 @@ async def test_a_password_in_the_base_url_is_shown_to_nobody(tmp_path: Path) -> 
             gemini.base_url.replace("//", f"//ann:{word}%40Secret@") for word in ("First", "Second")
         )
         env = {"GOOGLE_GEMINI_BASE_URL": by_environment}
-        async with harness.start(library, gemini, env=env, arguments=debug) as subject:
+        async with start(library, gemini, env=env, arguments=debug) as subject:
             await subject.tag(file_ids=[1])
             await subject.result("configure", base_url=by_call)
             await subject.tag(file_ids=[1])
@@ -36,7 +38,7 @@ async def test_a_password_in_the_base_url_is_shown_to_nobody(tmp_path: Path) -> 
 async def test_nothing_false_is_logged_of_which_key_is_used(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 10)
     env = {"GOOGLE_API_KEY": "the-other-key"}
-    async with standin.running() as gemini, harness.start(library, gemini, env=env) as subject:
+    async with standin.running() as gemini, start(library, gemini, env=env) as subject:
         await subject.tag()
         await subject.close_stdin()
         await subject.exit_code()
@@ -46,7 +48,7 @@ async def test_nothing_false_is_logged_of_which_key_is_used(tmp_path: Path) -> N
 
 async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere" / "ligeia.db"
-    async with harness.start(missing, None, env=harness.NO_KEY) as subject:
+    async with start(missing, None, env=harness.NO_KEY) as subject:
         status = await subject.result("status")
         assert (status["name"], status["protocol_version"]) == ("ligeia-sidecar", 1)
         assert not status["database"]["ok"] and status["database"]["error"]
@@ -56,7 +58,7 @@ async def test_status_is_answered_before_anything_is_there(tmp_path: Path) -> No
 
 
 async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
-    async with harness.start(None) as subject:
+    async with start(None) as subject:
         assert (await subject.result("status"))["database"]["ok"] is False
         for method, params in (
             ("count_untagged_files", {}),
@@ -72,7 +74,7 @@ async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
 async def test_the_library_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     path = library.path.rename(tmp_path / "tavern \udcff\udcfe.db")
-    async with standin.running() as gemini, harness.start(path, gemini) as subject:
+    async with standin.running() as gemini, start(path, gemini) as subject:
         assert (await subject.result("status"))["database"]["ok"]
         assert (await subject.tag())["processed_files"] == 20
 
@@ -82,7 +84,7 @@ async def test_each_end_takes_less_than_two_seconds_in_the_middle_of_a_run(tmp_p
     if how.startswith("SIG") and sys.platform == "win32":
         pytest.skip("no such signal")
     library = harness.library(tmp_path, 100)
-    async with standin.running(script=answering(2)) as gemini, harness.start(library, gemini) as subject:
+    async with standin.running(script=answering(2)) as gemini, start(library, gemini) as subject:
         await subject.result("auto_tag_files", batch_size=10, max_parallel=4)
         with trio.fail_after(20):
             await gemini.wait_for(6)
@@ -110,7 +112,7 @@ async def test_a_killed_parent_takes_it_along_though_stdin_stays_open(tmp_path: 
     parent = [sys.executable, "-c", "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"]
     async with (
         standin.running(script=lambda _: Reply(gate=gate)) as gemini,
-        harness.start(library, gemini, wrapper=parent) as subject,
+        start(library, gemini, wrapper=parent) as subject,
     ):
         pid = (await subject.result("status"))["pid"]
         await subject.result("auto_tag_files", batch_size=10)
@@ -130,7 +132,7 @@ async def test_nothing_but_the_protocol_reaches_stdout_and_no_secret_the_log(tmp
     for level in ("info", "debug"):
         async with (
             standin.running(hallucinate=0.5) as gemini,
-            harness.start(library, gemini, arguments=["--log-level", level]) as subject,
+            start(library, gemini, arguments=["--log-level", level]) as subject,
         ):
             await subject.result("configure", **harness.FAST)
             gemini.script = lambda r: standin.unavailable() if r.number == 2 else None
@@ -154,7 +156,7 @@ async def test_a_run_completes_though_nobody_reads_stdout_or_stderr(tmp_path: Pa
     arguments = ["--log-level", "debug"]
     async with (
         standin.running() as gemini,
-        harness.start(library, gemini, reading=reading, arguments=arguments) as subject,
+        start(library, gemini, reading=reading, arguments=arguments) as subject,
     ):
         await subject.send("auto_tag_files", batch_size=1, max_parallel=8)
         await harness.eventually(lambda: library.tagged == 400)

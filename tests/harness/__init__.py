@@ -6,10 +6,12 @@
 - `client`      the shell's side of one process's pipes, and the record of what went through them
 - `invariants`  what holds after every case, whatever the case
 - `flood`       a shell that sends as fast as it can
+- `forkserver`  a process with all imports done, from which the program under test is forked
+- `forks`       asks it for one, as a process like any other
 - `process`     starts the program under test; when its block ends, so must it, and the invariants hold
 
 The stand-in for Gemini is `sidecar.demo.standin`, over real HTTP. `LIGEIA_SIDECAR_COMMAND`, a JSON array of
-strings, names the program to test (a frozen file, say); without it `python -m sidecar`.
+strings, names the program to test (a frozen file, say); without it `python -m sidecar`, or a fork of it.
 """
 
 from tests.harness.client import COMPLETE, FAST, KEY, Client

@@ -12,6 +12,7 @@ import trio
 
 from sidecar.demo.standin import StandIn
 from sidecar.rpc import discover, jsonrpc
+from tests.harness.forks import Process
 from tests.harness.lines import Message, decoded_line, id_key, is_answer
 from tests.harness.waiting import DEADLINE_SECONDS, family, none_left
 from tests.openrpc import check_message
@@ -42,7 +43,7 @@ class Client:
     when it was asked for and when its start was answered; `starts` has the first of it for every attempt.
     """
 
-    def __init__(self, process: trio.Process, gemini: StandIn | None, *, quiet: bool) -> None:
+    def __init__(self, process: Process, gemini: StandIn | None, *, quiet: bool) -> None:
         self.process = process
         self.gemini = gemini
         self.quiet = quiet

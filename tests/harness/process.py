@@ -13,19 +13,21 @@ import trio
 
 import sidecar
 from sidecar.demo.standin import StandIn
+from tests.harness import forks
 from tests.harness.client import KEY, Client
 from tests.harness.invariants import check_invariants
 from tests.harness.library import Library
 from tests.harness.waiting import family
 
 ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
+COMMAND: Final = "LIGEIA_SIDECAR_COMMAND"
 NO_KEY: Final[Mapping[str, str | None]] = {"GEMINI_API_KEY": None}
 """As `env`: for processes that must do their work without a key, or say that they cannot."""
 
 
 def command() -> list[str]:
     """The program under test."""
-    named = os.environ.get("LIGEIA_SIDECAR_COMMAND")
+    named = os.environ.get(COMMAND)
     return [str(part) for part in json.loads(named)] if named else [sys.executable, "-m", "sidecar"]
 
 
@@ -49,22 +51,23 @@ async def start(
     arguments: Sequence[str] = (),
     wrapper: Sequence[str] = (),
     reading: trio.Event | None = None,
+    anew: bool = False,
 ) -> AsyncIterator[Client]:
     """A running sidecar. When the block ends, so must it; then `check_invariants` is called for its database.
 
-    `env` adds variables, None removes one. `wrapper` is put before the command. Nothing is read from stdout
-    and stderr before `reading` is set. A database that is no library, or not yet, is given as a path.
+    It is a fork with its imports done (see `forkserver`), unless it is wanted `anew`: by who looks at its start
+    or its memory. `env` adds variables, None removes one. `wrapper` is put before the command. Nothing is read
+    from stdout and stderr before `reading` is set. A database that is no library, or not yet, is given as a path.
     """
     library = database if isinstance(database, Library) else None
     path = library.path if library else database
     options = [] if path is None else ["--database", str(path)]
-    process: trio.Process = await trio.lowlevel.open_process(
-        [*wrapper, *command(), *options, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(gemini, env),
-    )
+    given = environment(gemini, env)
+    process: forks.Process
+    if anew or wrapper or COMMAND in os.environ or not forks.suits(env or {}):
+        process = await _open([*wrapper, *command(), *options, *arguments], given)
+    else:
+        process = await forks.open_process([*options, *arguments], given)
     subject = Client(process, gemini, quiet="debug" not in arguments)
     if library:
         library.clients.append(subject)
@@ -102,13 +105,7 @@ async def start(
 @asynccontextmanager
 async def unread(library: Library, gemini: StandIn | None = None, *arguments: str) -> AsyncIterator[trio.Process]:
     """The program, whose pipes nobody reads yet; killed at the end if it lives."""
-    process = await trio.lowlevel.open_process(
-        [*command(), "--database", str(library), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(gemini),
-    )
+    process = await _open([*command(), "--database", str(library), *arguments], environment(gemini))
     try:
         yield process
     finally:
@@ -119,3 +116,10 @@ async def unread(library: Library, gemini: StandIn | None = None, *arguments: st
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None
             await pipe.aclose()
+
+
+async def _open(command: Sequence[str], env: Mapping[str, str]) -> trio.Process:
+    process: trio.Process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    )
+    return process

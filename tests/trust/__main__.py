@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import trio
 
+from tests.harness import forks
 from tests.trust import report
 from tests.trust.row import Counts, Row
 from tests.trust.rows import ROWS
@@ -49,6 +50,7 @@ def main() -> int:
 def _work(row: Row, seed: int, *, long: bool) -> int:
     """One row, in this process; its counts are all that it prints."""
     counts: Counts = trio.run(row.run, row.size(long=long), seed)
+    forks.end()
     used = os.times()
     counts.cpu_seconds = round(used.user + used.system + used.children_user + used.children_system, 1)
     sys.stdout.write(msgspec.json.encode(counts).decode() + "\n")

@@ -30,7 +30,7 @@ async def run(size: int, seed: int) -> Counts:
 
     async def send() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            async with harness.start(harness.library(Path(folder), 20)) as subject:
+            async with harness.start(harness.library(Path(folder), 20), anew=True) as subject:
                 await _send(subject, size, chance(seed, "hostile"), counts)
 
     counts.failures += await attempt("the process", send)

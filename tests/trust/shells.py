@@ -123,7 +123,7 @@ async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
     library, reading = harness.library(folder, files), trio.Event()
     async with (
         standin.running() as gemini,
-        harness.start(library, gemini, arguments=["--log-level", "debug"], reading=reading) as subject,
+        harness.start(library, gemini, arguments=["--log-level", "debug"], reading=reading, anew=True) as subject,
     ):
         usage, peak = psutil.Process(subject.process.pid), 0
         began = trio.current_time()

@@ -77,7 +77,7 @@ async def _case(folder: Path, size: int, random: Random, counts: Counts) -> None
 
     async with (
         standin.running(latency_seconds=0.02, hallucinate=0.05, script=trouble) as gemini,
-        harness.start(library, gemini) as subject,
+        harness.start(library, gemini, anew=True) as subject,
     ):
         await subject.result("configure", **FASTER)
         await subject.tag(file_ids=list(range(1, 401)), batch_size=BATCH, max_parallel=PARALLEL)

@@ -1,0 +1,139 @@
+"""Starts the program as a fork of a process that has its imports done: see `forkserver`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import trio
+
+from tests.harness import forkserver
+from tests.harness.forkserver import NUMBER
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+AVAILABLE = hasattr(os, "fork") and hasattr(socket, "send_fds")
+_INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ")
+"""Variables that an interpreter looks at when it starts: a fork would not notice them."""
+
+
+class Process(Protocol):
+    """What the harness uses of a trio.Process."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdin(self) -> trio.abc.SendStream | None: ...
+    @property
+    def stdout(self) -> trio.abc.ReceiveStream | None: ...
+    @property
+    def stderr(self) -> trio.abc.ReceiveStream | None: ...
+    @property
+    def returncode(self) -> int | None: ...
+    async def wait(self) -> int: ...
+    def send_signal(self, sig: signal.Signals) -> None: ...
+    def kill(self) -> None: ...
+
+
+def suits(changes: Mapping[str, str | None]) -> bool:
+    """Whether a process with such changes to the environment may be a fork."""
+    return AVAILABLE and not any(name.startswith(_INTERPRETER) for name in changes)
+
+
+async def open_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
+    """The program with these arguments; all three streams are pipes."""
+    (stdin, to_stdin), *outputs = (os.pipe() for _ in range(4))
+    theirs = [stdin, *(write for _, write in outputs)]
+    request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
+    requests = _server().requests
+    socket.send_fds(requests, [NUMBER.pack(len(request))], theirs)
+    requests.sendall(request)
+    for descriptor in theirs:
+        os.close(descriptor)
+    process = _Fork(to_stdin, *(read for read, _ in outputs))
+    await process.begun()
+    return process
+
+
+class _Fork:
+    """One of them, with what a trio.Process has."""
+
+    def __init__(self, stdin: int, stdout: int, stderr: int, status: int) -> None:
+        self.pid = 0
+        self.stdin = trio.lowlevel.FdStream(stdin)
+        self.stdout = trio.lowlevel.FdStream(stdout)
+        self.stderr = trio.lowlevel.FdStream(stderr)
+        self._status = status
+        self._code: int | None = None
+        self._waiting = trio.Lock()
+        os.set_blocking(status, False)
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, if it has ended."""
+        if self._code is None and (number := self._number()) is not None:
+            self._code = number
+            os.close(self._status)
+        return self._code
+
+    async def begun(self) -> None:
+        """Returns once it runs."""
+        while (pid := self._number()) is None:
+            await trio.lowlevel.wait_readable(self._status)
+        self.pid = pid
+
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        async with self._waiting:
+            while (code := self.returncode) is None:
+                await trio.lowlevel.wait_readable(self._status)
+        return code
+
+    def send_signal(self, sig: signal.Signals) -> None:
+        """To it, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, sig)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _number(self) -> int | None:
+        try:
+            data = os.read(self._status, NUMBER.size)
+        except BlockingIOError:
+            return None
+        assert len(data) == NUMBER.size, "the server of the forks has ended"
+        number: int = NUMBER.unpack(data)[0]
+        return number
+
+
+def end() -> None:
+    """Ends the server, if there is one; its CPU time and that of its forks counts as a child's from now on."""
+    if _server.cache_info().currsize:
+        server = _server()
+        server.requests.close()
+        server.process.wait()
+        _server.cache_clear()
+
+
+class _Server(NamedTuple):
+    process: subprocess.Popen[bytes]
+    requests: socket.socket
+
+
+@cache
+def _server() -> _Server:
+    """The one of this process; it ends with its socket."""
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-P", forkserver.__file__, str(theirs.fileno())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONWARNINGS", None)
+    with theirs:
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment)
+    return _Server(started, ours)
