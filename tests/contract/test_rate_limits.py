@@ -46,7 +46,8 @@ async def test_a_429_holds_every_batch_for_as_long_as_it_says(tmp_path: Path) ->
 
 async def test_a_delay_that_gemini_asks_for_holds_every_batch(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 300)
-    server = standin.ServerRate(limit=10, per_seconds=0.5)
+    # Eight requests may be under way when the delay is announced: a slow machine takes a while to send them.
+    server = standin.ServerRate(limit=10, per_seconds=1.0, grace_seconds=0.3)
     async with standin.running(script=server) as gemini, harness.start(library, gemini) as subject:
         await subject.result("configure", **harness.FAST)
         done = await subject.tag(batch_size=10, max_parallel=8)
