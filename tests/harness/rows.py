@@ -23,23 +23,25 @@ _SHELL_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
 def snapshot(connection: sqlite3.Connection) -> Snapshot:
-    """All rows of all tables and the schema, within the caller's transaction. Sets the row factory.
+    """All rows of all tables and the schema, within the caller's transaction.
 
     Names of columns in small letters, as SQLite compares them.
     """
-    connection.row_factory = sqlite3.Row
-    names = [row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    names = [name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     sources = {name: f'"{name}"' for name in sorted(names)} | {SCHEMA: SCHEMA}
     columns = {SCHEMA: "type, name, tbl_name, sql"}
     return {
-        table: _keyed(connection.execute(f"SELECT {columns.get(table, '*')} FROM {source}"))
+        table: _keyed(cursor.execute(f"SELECT {columns.get(table, '*')} FROM {source}"))
         for table, source in sources.items()
     }
 
 
 def _keyed(rows: sqlite3.Cursor) -> Rows:
-    found = ({name.lower(): row[name] for name in row.keys()} for row in rows)  # noqa: SIM118 - a row iterates values
-    return {row["id"] if "id" in row else tuple(row.values()): row for row in found}
+    names = [column[0].lower() for column in rows.description]
+    key = names.index("id") if "id" in names else slice(None)
+    return {row[key]: dict(zip(names, row, strict=True)) for row in rows}
 
 
 def of_the_shell(whole: Snapshot) -> Snapshot:
@@ -58,8 +60,10 @@ def fold(baseline: Snapshot, before: Snapshot, after: Snapshot) -> None:
         for key in old.keys() - rows.keys():
             known.pop(key, None)
         for key, row in rows.items():
+            if row == old.get(key):
+                continue
             if key not in old or key not in known:
-                known |= {key: row} if row != old.get(key) else {}
+                known[key] = row
                 continue
             edited = {name for name, value in row.items() if name not in old[key] or value != old[key][name]}
             known[key] = {name: value if name in edited else known[key][name] for name, value in row.items()}
@@ -136,6 +140,8 @@ def _compare_files(before: Snapshot, after: Snapshot, *, undone: bool) -> None:
     genres, moods = active(after, "genre"), active(after, "mood")
     tagged = {tag["audio_file_id"] for tag in after["rpg_tags"].values() if tag["tag_type"] in _TAG_TYPES}
     for file_id, row in files.items():
+        if row == were[file_id] and not history[file_id]:
+            continue
         changed = {name for name, value in row.items() if value != were[file_id][name]}
         assert changed <= WRITABLE, f"file {file_id}: {changed - WRITABLE} changed"
         if not history[file_id]:
