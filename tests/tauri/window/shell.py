@@ -2,7 +2,7 @@
 
 Run by desktop.py, never imported. Its stdout says a JSON value a line: what the page shows, as probe.js sees
 it. Its stdin takes one command a line: `{"close": true}`, `{"reload": true}`, `{"size": [480, 800]}`,
-`{"look": true}`, `{"audit": true}`.
+`{"look": true}`, `{"audit": true}`, `{"break": true}`.
 """
 
 import json
@@ -10,22 +10,18 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
-from pytauri import WebviewUrl
+from pytauri import Event, Listener, WebviewUrl
 from pytauri.ffi.lib import Size, Theme
 from pytauri.webview import WebviewWindow, WebviewWindowBuilder
 from pytauri_plugins import shell
 from pytauri_wheel.lib import builder_factory, context_factory
 
 
-def report(invoke: Any) -> None:
+def tell(event: Event) -> None:
     """Passes on what the page shows. Called from a thread of Tauri's; must not raise."""
-    resolver = invoke.bind_to({"body": None})
-    if resolver is not None:  # None: the page has gone meanwhile
-        sys.stdout.write(bytes(resolver.arguments["body"]).decode() + "\n")
-        sys.stdout.flush()
-        resolver.resolve("null")
+    sys.stdout.write(event.payload + "\n")
+    sys.stdout.flush()
 
 
 def obey(window: WebviewWindow) -> None:
@@ -38,6 +34,8 @@ def obey(window: WebviewWindow) -> None:
                 window.reload()
             case {"audit": True}:
                 window.eval("auditForTheTest()")
+            case {"break": True}:
+                window.eval("breakForTheTest()")
             case {"look": True}:
                 window.eval("lookForTheTest()")
             case {"size": [int(width), int(height)]}:
@@ -49,7 +47,8 @@ def obey(window: WebviewWindow) -> None:
 def main(source: Path, width: int, height: int, dark: bool) -> int:
     """Opens the window, returns the app's exit code once it has closed."""
     context = context_factory(source, tauri_config=(source / "tauri.conf.part.json").read_text())
-    app = builder_factory().build(context, invoke_handler=report, plugins=[shell.init()])
+    app = builder_factory().build(context, invoke_handler=None, plugins=[shell.init()])
+    Listener.listen_any(app.handle(), "told", tell)
     window = WebviewWindowBuilder.build(
         app.handle(),
         "main",
