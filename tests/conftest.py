@@ -6,6 +6,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.harness")
 
+from tests.harness import forks  # noqa: E402 - after its assertions were made readable
+
 _FOLDERS = ("tauri", "frozen")
 """Whatever is tested there needs npm, Rust, a window or the frozen file."""
 
@@ -21,3 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(here).parts[0] in _FOLDERS:
             item.add_marker(pytest.mark.system)
+
+
+def pytest_sessionfinish() -> None:
+    """Ends the process that the others were forked from."""
+    forks.end()

@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import traceback
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 NUMBER: Final = struct.Struct("=q")
 _HIGHEST_DESCRIPTOR: Final = 256
@@ -87,8 +87,8 @@ def _fork(request: list[Any], descriptors: list[int]) -> tuple[int, _Forked]:
     return ours, _Forked(pid, descriptors[3])
 
 
-def _become(request: list[Any], descriptors: list[int], life: int) -> None:
-    """In the new process: the program, as `python -m sidecar` would run it. Never returns."""
+def _become(request: list[Any], descriptors: list[int], life: int) -> NoReturn:
+    """In the new process: the program, as `python -m sidecar` would run it."""
     code = 1
     try:
         arguments, environment, folder = request
@@ -108,7 +108,8 @@ def _become(request: list[Any], descriptors: list[int], life: int) -> None:
     except BaseException:  # noqa: BLE001 - told as the interpreter would
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            sys.stderr.flush()
         os._exit(code)
 
 
