@@ -84,6 +84,7 @@ async def _run(client: Client, display: Display, signals: Signals) -> int:
     status = await client.request("status")
     display.say(f"{status['name']} {status['version']}, process {status['pid']}, model {status['model']}")
     started = await client.request("auto_tag_files", max_parallel=4, batch_size=20)
+    display.begin(started["total_files"], started["total_batches"])
 
     async def listen() -> None:
         kinds: dict[str, Any] = {COMPLETE: Completion, BATCH: BatchReport}

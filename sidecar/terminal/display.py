@@ -20,7 +20,7 @@ from rich.text import Text
 
 from sidecar.command_line import STOPPED
 from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus
-from sidecar.terminal.words import printable
+from sidecar.terminal.words import counted, printable
 
 T = TypeVar("T")
 
@@ -86,6 +86,14 @@ class Display:
                 *(bars.TextColumn(t, markup=False) for t in texts),
             ]
             self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
+
+    def begin(self, files: int, batches: int) -> None:
+        """A run has started: its first answers may take a while."""
+        sentence = f"Tagging {counted(files, 'file')} in {counted(batches, 'batch', 'batches')}"
+        if self._bar is None:
+            self.say(sentence)
+        else:
+            self._bar.add_task(sentence, total=files, processed=0, pace="")
 
     def show(self, event: Event) -> None:
         """Takes a notification of the run."""
@@ -160,8 +168,6 @@ class Display:
         if self._bar is None:
             self.say(f"{event.processed_files}/{event.total_files}  {pace}  {event.status}")
             return
-        if not self._bar.tasks:
-            self._bar.add_task("", total=event.total_files, processed=0, pace="")
         done, files = event.total_files - event.remaining_files, event.processed_files
         self._bar.update(
             self._bar.task_ids[0], completed=done, description=event.status, processed=files, pace=pace

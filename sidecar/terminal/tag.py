@@ -82,6 +82,7 @@ async def _run(
     if answer.then is None:
         display.say(await if_nothing() if if_nothing else answer.result.message)
         return 0
+    display.begin(answer.result.total_files, answer.result.total_batches)
     answer.then()
     return await watch(display, signals, cancelling(app, answer.result.run_id), stopped=stopped)
 

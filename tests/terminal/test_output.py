@@ -64,11 +64,11 @@ async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-async def test_the_bar_turns_while_nothing_happens_and_takes_no_thread_for_it(
+async def test_the_bar_turns_before_the_first_answer_and_takes_no_thread_for_it(
     shell: Shell, tmp_path: Path
 ) -> None:
     gate = trio.Event()
-    shell.gemini.script = lambda received: Reply(gate=gate) if received.number > 1 else None
+    shell.gemini.script = lambda _: Reply(gate=gate)
     options = ["--database", str(shell.library), "--batch-size", "20", "--max-parallel", "1"]
     command = [sys.executable, "-c", _NAMING_THREADS, "tag", *options]
     threads = tmp_path / "threads"
@@ -80,7 +80,9 @@ async def test_the_bar_turns_while_nothing_happens_and_takes_no_thread_for_it(
     with threads.open("wb") as stderr:
         printed = await on_a_terminal(command, shell, stderr, watch)
     frames = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", printed).splitlines()
-    assert [line for line in frames if "/60" in line][-1].endswith("Tagging: 60 of 60 files")
+    bars = [line for line in frames if "/60" in line]
+    assert bars[0].endswith(" 0/60  Tagging 60 files in 3 batches")
+    assert bars[-1].endswith("Tagging: 60 of 60 files")
     assert frames[-1] == "60 files tagged."
     names = threads.read_text()
     assert "sidecar" in names and "rich" not in names

@@ -85,6 +85,7 @@ async def test_tag_tags_the_library_in_plain_lines(library: Path) -> None:
         ended = await run("tag", "--database", str(library), "--batch-size", "20", env=environment(standin))
         assert (ended.returncode, ended.stderr) == (0, b"")
         lines = ended.stdout.decode().splitlines()
+        assert lines[0] == "Tagging 60 files in 3 batches"
         assert lines[-1] == "60 files tagged."
         assert "Tagging: 60 of 60 files" in lines[-2]
         assert b"\x1b" not in ended.stdout
