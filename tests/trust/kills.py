@@ -38,7 +38,7 @@ class Chain:
     async def kill(self, instants: Random) -> None:
         """A process that finishes the last part, begins the next one, and is killed."""
         cold = instants.random() < COLD_SHARE
-        async with harness.start(self.parts.library, self.gemini) as subject:
+        async with harness.start(self.parts.library, self.gemini, anew=cold) as subject:
             if not cold:
                 await self.parts.finish(subject, batch_size=BATCH)
             seen, left = len(self.gemini.journal), self.parts.left
