@@ -1,7 +1,6 @@
 """The other tests stand on forks that have their imports done: each has to be as a process started anew."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from sidecar.demo import standin
 from tests import harness
 from tests.harness import forks
 
-pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="POSIX only: elsewhere every process is started anew")
+pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="Linux only: elsewhere every process is started anew")
 
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+([.:,-]\d+)*")
 
@@ -68,7 +67,6 @@ async def test_it_takes_the_environment_and_the_folder_of_who_starts_it(
         assert status["api_key_present"] is True
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 0), ("SIGINT", 0), ("SIGKILL", -9)])
 async def test_a_signal_reaches_it_and_its_exit_code_is_told(name: str, code: int) -> None:
     async with harness.start(None) as subject:

@@ -17,7 +17,8 @@ from tests.harness import forkserver
 from tests.harness.forkserver import NUMBER
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-AVAILABLE = hasattr(os, "fork") and hasattr(socket, "send_fds")
+AVAILABLE = sys.platform == "linux"
+"""Windows has no fork, and macOS's libraries may crash after one (Python's documentation of multiprocessing)."""
 _INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ")
 """Variables that an interpreter looks at when it starts: a fork would not notice them."""
 

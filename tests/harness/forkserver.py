@@ -2,7 +2,7 @@
 
 Most of a short test was the imports of its processes (Python, trio, the SDK). What is forked here is a process of
 its own as any other, with its own pipes, signals and end; it only finds its imports done. `forks` is the other
-side. POSIX only. A script, so that nothing of the tests is imported. Ends with the socket of descriptor FD.
+side. Linux only. A script, so that nothing of the tests is imported. Ends with the socket of descriptor FD.
 
 A request is a line of JSON `[arguments, environment, folder]`, with four descriptors: stdin, stdout, stderr, and a
 pipe for two numbers, the process's id at once and its exit code (of `Popen.returncode`'s kind) at its end.
