@@ -88,7 +88,7 @@ class Display:
             self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
 
     def begin(self, files: int, batches: int) -> None:
-        """A run has started: its first answers may take a while."""
+        """A run has started, whose first answers may take a while. Before its first `show`."""
         sentence = f"Tagging {counted(files, 'file')} in {counted(batches, 'batch', 'batches')}"
         if self._bar is None:
             self.say(sentence)

@@ -30,7 +30,7 @@ async def test_answer_then_notifications_then_completion_then_the_answer_to_canc
 
 async def test_a_cancel_behind_the_start_finds_its_run(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
-    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini) as subject:
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini, anew=True) as subject:
         await subject.send_line(
             b'{"jsonrpc":"2.0","id":"a","method":"auto_tag_files"}\n{"jsonrpc":"2.0","id":"b","method":"cancel"}'
         )

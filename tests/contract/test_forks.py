@@ -1,16 +1,21 @@
 """The other tests stand on forks that have their imports done: each has to be as a process started anew."""
 
+import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sidecar.demo import standin
 from tests import harness
-from tests.harness import forks
+from tests.harness import forks, process
 
-pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="Linux only: elsewhere every process is started anew")
+pytestmark = pytest.mark.skipif(
+    not forks.AVAILABLE or process.COMMAND in os.environ, reason="where every process is started anew"
+)
 
 _VARYING = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{16,}|\d+([.:,-]\d+)*")
 
@@ -20,6 +25,14 @@ def plain(said: str) -> str:
     return _VARYING.sub("#", said)
 
 
+def open_files(pid: int) -> dict[str, int]:
+    """How many descriptors of each kind it has, without the pipe by which a fork's end is noticed."""
+    kinds = Counter(os.readlink(entry).partition(":")[0] for entry in Path(f"/proc/{pid}/fd").iterdir())
+    ppid = psutil.Process(pid).ppid()
+    kinds["pipe"] -= ppid != os.getpid()
+    return dict(kinds)
+
+
 async def heard(folder: Path, *, anew: bool) -> dict[str, Any]:
     """What a process says in a short life, and leaves in the library."""
     library = harness.library(folder, 30)
@@ -27,12 +40,16 @@ async def heard(folder: Path, *, anew: bool) -> dict[str, Any]:
         standin.running(hallucinate=0.2) as gemini,
         harness.start(library, gemini, anew=anew, arguments=["--log-level", "debug"]) as subject,
     ):
+        ours = psutil.Process(subject.process.pid).ppid() == os.getpid()
         status = await subject.result("status")
+        files = open_files(subject.process.pid)
         done = await subject.tag(batch_size=10, max_parallel=1)
         refused = await subject.error("get_run", run_id="none")
         await subject.close_stdin()
         code = await subject.exit_code()
     return {
+        "ours": ours,
+        "files": files,
         "status": {name: type(value) for name, value in status.items()},
         "model": status["model"],
         "done": [done[name] for name in ("status", "processed_files", "failed_files", "total_batches")],
@@ -49,7 +66,16 @@ async def test_it_says_and_does_what_a_process_started_anew_does(tmp_path: Path)
     for folder in folders:
         folder.mkdir()
     anew, fork = [await heard(folder, anew=folder.name == "anew") for folder in folders]
+    assert (anew.pop("ours"), fork.pop("ours")) == (True, False), "one of each kind"
     assert fork == anew
+
+
+async def test_it_has_no_descriptor_of_another(tmp_path: Path) -> None:
+    async with harness.start(None) as first, harness.start(None) as second, harness.start(None, anew=True) as anew:
+        for subject in (first, second, anew):
+            await subject.result("status")
+        one, other, usual = (open_files(subject.process.pid) for subject in (first, second, anew))
+        assert one == other == usual
 
 
 async def test_it_takes_the_environment_and_the_folder_of_who_starts_it(

@@ -14,6 +14,7 @@ from tests import harness
 from tests.contract.scenes import answering
 
 start = partial(harness.start, anew=True)
+"""With an interpreter of its own: its start belongs to what is tested here."""
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and process trees")
 
 

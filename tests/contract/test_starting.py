@@ -1,4 +1,7 @@
-"""CONTRACT sections 1, 3 and 9: what comes while a run is starting: a cancel, the end, another program's lock."""
+"""CONTRACT sections 1, 3 and 9: what comes while a run is starting: a cancel, the end, another program's lock.
+
+Some processes are started anew: in the first run of such a one what comes meets the SDK's import.
+"""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +35,7 @@ async def answer(subject: Client, number: str) -> Message:
 async def test_the_end_behind_a_start_cancels_its_run_and_says_so(tmp_path: Path, end: bytes) -> None:
     library = harness.library(tmp_path, 60)
     async with standin.running(latency_seconds=60) as gemini:
-        async with harness.start(library, gemini) as subject:
+        async with harness.start(library, gemini, anew=True) as subject:
             await subject.send_line(START + b"\n" + end)
             await subject.close_stdin()
             assert await subject.exit_code(2) == 0
@@ -60,7 +63,7 @@ async def test_a_cancel_behind_a_retry_finds_its_run(tmp_path: Path) -> None:
 async def test_a_cancel_behind_a_batch_finds_the_run_that_its_last_member_starts(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     status = [{"jsonrpc": "2.0", "id": number, "method": "status"} for number in range(30)]
-    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini) as subject:
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini, anew=True) as subject:
         line = json.dumps([*status, json.loads(START)]).encode()
         await subject.send_line(line + b"\n" + CANCEL)
         assert (await answer(subject, "b"))["result"]["cancelled"]
@@ -92,7 +95,7 @@ async def test_a_start_that_waits_for_a_lock_holds_up_no_end(tmp_path: Path) -> 
 
 async def test_nothing_starts_once_the_process_is_ending(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
-    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini) as subject:
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini, anew=True) as subject:
         second = START.replace(b'"a"', b'"c"')
         await subject.send_line(START + b"\n" + SHUTDOWN + b"\n" + second)
         assert await subject.exit_code(2) == 0

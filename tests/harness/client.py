@@ -14,7 +14,7 @@ from sidecar.demo.standin import StandIn
 from sidecar.rpc import discover, jsonrpc
 from tests.harness.forks import Process
 from tests.harness.lines import Message, decoded_line, id_key, is_answer
-from tests.harness.waiting import DEADLINE_SECONDS, family, none_left
+from tests.harness.waiting import DEADLINE_SECONDS, family, kill, none_left
 from tests.openrpc import check_message
 
 KEY: Final = "AIzaTest-Key-0123456789-abcdefghij"
@@ -183,8 +183,7 @@ class Client:
     async def kill(self) -> None:
         """SIGKILL to the process and what descends from it; then what was still in the pipe is read."""
         processes = family(self.process.pid)
-        for process in processes:
-            process.kill()
+        kill(processes)
         await none_left(processes)
         await self.exit_code()
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -15,11 +16,12 @@ import trio
 
 from tests.harness import forkserver
 from tests.harness.forkserver import NUMBER
+from tests.harness.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AVAILABLE = sys.platform == "linux"
 """Windows has no fork, and macOS's libraries may crash after one (Python's documentation of multiprocessing)."""
-_INTERPRETER = ("PYTHON", "LC_", "LANG", "TZ")
+_INTERPRETER = ("PYTHON", "LC_", "LD_", "LANG", "TZ")
 """Variables that an interpreter looks at when it starts: a fork would not notice them."""
 
 
@@ -41,23 +43,31 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-def suits(changes: Mapping[str, str | None]) -> bool:
-    """Whether a process with such changes to the environment may be a fork."""
-    return AVAILABLE and not any(name.startswith(_INTERPRETER) for name in changes)
+def suits(environment: Mapping[str, str]) -> bool:
+    """Whether a process with that environment may be a fork."""
+    return AVAILABLE and _interpreters(environment) == _interpreters(_server().environment)
+
+
+def _interpreters(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_INTERPRETER)}
 
 
 async def open_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Process:
     """The program with these arguments; all three streams are pipes."""
+    server = _server()
+    assert server.process.poll() is None, f"the server of the forks has ended: {server.process.returncode}"
     (stdin, to_stdin), *outputs = (os.pipe() for _ in range(4))
     theirs = [stdin, *(write for _, write in outputs)]
     request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
-    requests = _server().requests
-    socket.send_fds(requests, [NUMBER.pack(len(request))], theirs)
-    requests.sendall(request)
-    for descriptor in theirs:
-        os.close(descriptor)
+    try:
+        socket.send_fds(server.requests, [NUMBER.pack(len(request))], theirs)
+        server.requests.sendall(request)
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
     process = _Fork(to_stdin, *(read for read, _ in outputs))
-    await process.begun()
+    with trio.fail_after(DEADLINE_SECONDS):
+        await process.begun()
     return process
 
 
@@ -79,6 +89,7 @@ class _Fork:
         """Its exit code, if it has ended."""
         if self._code is None and (number := self._number()) is not None:
             self._code = number
+            trio.lowlevel.notify_closing(self._status)
             os.close(self._status)
         return self._code
 
@@ -92,13 +103,15 @@ class _Fork:
         """Its exit code, once it has ended."""
         async with self._waiting:
             while (code := self.returncode) is None:
-                await trio.lowlevel.wait_readable(self._status)
+                with suppress(trio.ClosedResourceError):  # somebody looked at `returncode` meanwhile
+                    await trio.lowlevel.wait_readable(self._status)
         return code
 
     def send_signal(self, sig: signal.Signals) -> None:
         """To it, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, sig)
+            with suppress(ProcessLookupError):  # its server has told nobody yet
+                os.kill(self.pid, sig)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -119,22 +132,29 @@ def end() -> None:
     if _server.cache_info().currsize:
         server = _server()
         server.requests.close()
-        server.process.wait()
-        _server.cache_clear()
+        try:
+            server.process.wait(DEADLINE_SECONDS)
+        finally:
+            server.process.kill()
+            _server.cache_clear()
 
 
 class _Server(NamedTuple):
     process: subprocess.Popen[bytes]
     requests: socket.socket
+    environment: Mapping[str, str]
 
 
 @cache
 def _server() -> _Server:
     """The one of this process; it ends with its socket."""
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-P", forkserver.__file__, str(theirs.fileno())]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GEMINI_", "GOOGLE_"))
+    }
+    environment |= {"PYTHONPATH": str(ROOT)}
     environment.pop("PYTHONWARNINGS", None)
+    ours, theirs = socket.socketpair()
     with theirs:
+        command = [sys.executable, "-P", forkserver.__file__, str(theirs.fileno())]
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=environment)
-    return _Server(started, ours)
+    return _Server(started, ours, environment)

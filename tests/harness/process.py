@@ -17,7 +17,7 @@ from tests.harness import forks
 from tests.harness.client import KEY, Client
 from tests.harness.invariants import check_invariants
 from tests.harness.library import Library
-from tests.harness.waiting import family
+from tests.harness.waiting import family, kill
 
 ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
 COMMAND: Final = "LIGEIA_SIDECAR_COMMAND"
@@ -55,16 +55,17 @@ async def start(
 ) -> AsyncIterator[Client]:
     """A running sidecar. When the block ends, so must it; then `check_invariants` is called for its database.
 
-    It is a fork with its imports done (see `forkserver`), unless it is wanted `anew`: by who looks at its start
-    or its memory. `env` adds variables, None removes one. `wrapper` is put before the command. Nothing is read
-    from stdout and stderr before `reading` is set. A database that is no library, or not yet, is given as a path.
+    It is a fork with its imports done (see `forkserver`), unless it is wanted `anew`, by who looks at its start
+    or its memory, or has a command, a wrapper or an interpreter's variable of its own. `env` adds variables, None
+    removes one. `wrapper` is put before the command. Nothing is read from stdout and stderr before `reading` is
+    set. A database that is no library, or not yet, is given as a path.
     """
     library = database if isinstance(database, Library) else None
     path = library.path if library else database
     options = [] if path is None else ["--database", str(path)]
     given = environment(gemini, env)
     process: forks.Process
-    if anew or wrapper or COMMAND in os.environ or not forks.suits(env or {}):
+    if anew or wrapper or COMMAND in os.environ or not forks.suits(given):
         process = await _open([*wrapper, *command(), *options, *arguments], given)
     else:
         process = await forks.open_process([*options, *arguments], given)
@@ -90,8 +91,8 @@ async def start(
             failure = raised
         finally:
             with trio.CancelScope(shield=True):
-                for member in family(process.pid) if process.returncode is None else []:
-                    member.kill()
+                if process.returncode is None:
+                    kill(family(process.pid))
                 await process.wait()
         nursery.cancel_scope.cancel()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -110,8 +111,8 @@ async def unread(library: Library, gemini: StandIn | None = None, *arguments: st
         yield process
     finally:
         with trio.CancelScope(shield=True):
-            for member in family(process.pid) if process.returncode is None else []:
-                member.kill()
+            if process.returncode is None:
+                kill(family(process.pid))
             await process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None

@@ -1,6 +1,7 @@
 """Waiting for what tells nobody when it changes: another process's database, a process's death."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -40,6 +41,13 @@ def family(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL to each that is there still."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 async def none_left(processes: Sequence[psutil.Process], seconds: float = 2.0) -> None:

@@ -24,6 +24,7 @@ async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
     text = ended.stdout.decode()
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert tagged(path) == 60
+    assert "Tagging 60 files in 3 batches\n" in text
     assert "60 files tagged." in text
     assert "Occasions" in text and "Tags: 60 genres, " in text and "429" in text and str(path) in text
     assert "\x1b" not in text

@@ -150,8 +150,15 @@ class Window:
         async for chunk in self.process.stdout:
             *lines, rest = (rest + chunk).split(b"\n")
             for message in map(json.loads, lines):
-                (self._audits if "audit" in message else self.states).append(message)
+                if "audit" in message:
+                    self._audits.append(message)
+                elif not self._is_late(message):
+                    self.states.append(message)
             self._changed.unpark_all()
+
+    def _is_late(self, state: State) -> bool:
+        """Whether it was told once more and is there already. Numbers begin anew with a reloaded page."""
+        return bool(self.states) and state["page"] == self.now["page"] and state["number"] <= self.now["number"]
 
 
 def _is_sidecar(process: psutil.Process) -> bool:

@@ -89,17 +89,15 @@ async def test_a_sidecar_that_dies_can_be_started_again_and_a_reload_leaves_one(
     await check_nothing_left(desktop, gemini)
 
 
-async def test_a_failed_request_of_tauris_own_takes_nothing_from_a_run(
-    desktop: Desktop,
-) -> None:
+async def test_a_failed_request_of_tauris_own_takes_nothing_from_a_run(desktop: Desktop) -> None:
     """Tauri leaves its custom protocol for good then: calls and the sidecar's output take another way."""
     library = desktop.make_library(FILES)
-    script = Holding(3)
-    async with standin.running(script=script, latency_seconds=0.1) as gemini, desktop.open(gemini) as window:
+    script = Holding(2)
+    async with standin.running(script=script) as gemini, desktop.open(gemini) as window:
         since = await start_run(window)
-        await window.see(bar_at(BATCH), since)
+        await window.see(bar_at(2 * BATCH), since)
         await window.command(**{"break": True})
-        await window.see(bar_at(3 * BATCH), since)
+        await window.see(lambda state: state["refused"])
         await window.press("Cancel")
         await window.see_heading("Tagging was cancelled", since)
         rest = f"Tag the remaining {FILES - library.tagged} files"
@@ -107,6 +105,7 @@ async def test_a_failed_request_of_tauris_own_takes_nothing_from_a_run(
         script.limit = FILES
         again = await window.press(rest)
         await window.see_heading(FINISHED, again)
+        assert window.now["refused"] == 1, "after the first one it was not tried again"
         await window.close()
     harness.check_invariants(library, [])
     assert library.tagged == FILES
