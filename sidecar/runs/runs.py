@@ -210,6 +210,11 @@ class Runs:
             )
         lock = await take_run_lock(self._library)
         try:
+            # Again: another process's run may have tagged some of them before it gave the lock back.
+            selection = await chosen(self._library, params.file_ids, batch_size)
+            if not selection.total_files:
+                lock.release()
+                return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
             version = self.versions.at(settings.base_url)
             held_until = self._held_until.get(_quota(plan.settings), -math.inf)
