@@ -55,6 +55,8 @@ EXIT_PATIENCE_SECONDS = 0.3
 
 T = TypeVar("T")
 
+_NOTHING = Started(None, "nothing_to_do", "No untagged files found", 0, 0)
+
 
 class Runs:
     """One for each process. Every method is called from the trio thread."""
@@ -203,7 +205,7 @@ class Runs:
         batch_size = params.batch_size or settings.batch_size
         selection = await chosen(self._library, params.file_ids, batch_size)
         if not selection.total_files:
-            return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
+            return _NOTHING, None
         if not settings.api_key:
             raise RpcError(
                 Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
@@ -214,7 +216,7 @@ class Runs:
             selection = await chosen(self._library, params.file_ids, batch_size)
             if not selection.total_files:
                 lock.release()
-                return Started(None, "nothing_to_do", "No untagged files found", 0, 0), None
+                return _NOTHING, None
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
             version = self.versions.at(settings.base_url)
             held_until = self._held_until.get(_quota(plan.settings), -math.inf)

@@ -16,11 +16,12 @@ strings, names the program to test (a frozen file, say); without it `python -m s
 
 from tests.harness.client import COMPLETE, FAST, KEY, Client
 from tests.harness.flood import Flood
+from tests.harness.forks import ROOT
 from tests.harness.invariants import check_invariants
 from tests.harness.library import HOME, USER, Library, answers, library, vocabulary
 from tests.harness.lines import Message, is_answer
 from tests.harness.messages import check_messages
-from tests.harness.process import NO_KEY, ROOT, command, environment, start, unread
+from tests.harness.process import NO_KEY, command, environment, start, unread
 from tests.harness.rows import Row, Rows, Snapshot, compare
 from tests.harness.waiting import DEADLINE_SECONDS, alive, eventually, family, never, none_left
 

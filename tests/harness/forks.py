@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
+import sidecar
 from tests.harness import forkserver
 from tests.harness.forkserver import NUMBER
 from tests.harness.waiting import DEADLINE_SECONDS
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
 AVAILABLE = sys.platform == "linux"
 """Windows has no fork, and macOS's libraries may crash after one (Python's documentation of multiprocessing)."""
 _INTERPRETER = ("PYTHON", "LC_", "LD_", "LANG", "TZ")

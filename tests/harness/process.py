@@ -11,15 +11,14 @@ from typing import Final
 
 import trio
 
-import sidecar
 from sidecar.demo.standin import StandIn
 from tests.harness import forks
 from tests.harness.client import KEY, Client
+from tests.harness.forks import ROOT
 from tests.harness.invariants import check_invariants
 from tests.harness.library import Library
 from tests.harness.waiting import family, kill
 
-ROOT: Final = Path(sidecar.__file__).resolve().parent.parent
 COMMAND: Final = "LIGEIA_SIDECAR_COMMAND"
 NO_KEY: Final[Mapping[str, str | None]] = {"GEMINI_API_KEY": None}
 """As `env`: for processes that must do their work without a key, or say that they cannot."""
