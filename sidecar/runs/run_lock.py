@@ -17,6 +17,7 @@ PROBES = 3
 
 async def take_run_lock(library: Library) -> RunLock:
     """The lock, held. Raises RpcError -32001 with the holder's run, LibraryError."""
+    await library.read(lambda _, __: None)  # where there is no library no file is to be made beside it
     lock = RunLock(library.known_path)
     for _ in range(PROBES):
         if lock.take():

@@ -9,7 +9,7 @@ run is starting waits until it has begun, unless something is in the way of that
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from sidecar.contract import (
 )
 from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
+from sidecar.library.faults import LibraryError
 from sidecar.library.store import Library
 from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
@@ -41,6 +42,7 @@ from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
+from sidecar.runs.selection import Selection
 from sidecar.runs.summary import ended_progress
 from sidecar.runs.under_way import ActiveRun, Revision, UnderWay
 from sidecar.settings import Settings
@@ -83,12 +85,16 @@ class Runs:
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
-        return await self._alone(partial(self._started, params, settings))
+
+        async def asked() -> AutoTagParams:
+            return params
+
+        return await self._alone(partial(self._started, asked, settings))
 
     async def retry(self, params: RetryParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run over what failed in an earlier one, in its mode. Raises RpcError, LibraryError."""
 
-        async def start() -> tuple[Started, ActiveRun | None]:
+        async def asked() -> AutoTagParams:
             booked = await self.archive.booked(params.run_id)
             failed = [
                 failure.file_id
@@ -96,11 +102,9 @@ class Runs:
                 if (not failure.reason.is_skip if params.reasons is None else failure.reason in params.reasons)
             ]
             again = await self._library.read(lambda c, _: queries.still_untagged(c, failed))
-            return await self._started(
-                AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run), settings
-            )
+            return AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run)
 
-        return await self._alone(start)
+        return await self._alone(partial(self._started, asked, settings))
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32002."""
@@ -201,29 +205,27 @@ class Runs:
             await trio.sleep(patience_seconds)
             self._start.cancel()
 
-    async def _started(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
-        batch_size = params.batch_size or settings.batch_size
-        selection = await chosen(self._library, params.file_ids, batch_size)
-        if not selection.total_files:
-            return _NOTHING, None
-        if not settings.api_key:
-            raise RpcError(
-                Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
-            )
-        lock = await take_run_lock(self._library)
+    async def _started(
+        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
+    ) -> tuple[Started, ActiveRun | None]:
+        """A run over the files that `asked` names, chosen while no other process can tag one of them."""
         try:
-            # Again: another process's run may have tagged some of them before it gave the lock back.
-            selection = await chosen(self._library, params.file_ids, batch_size)
+            lock = await take_run_lock(self._library)
+        except (RpcError, LibraryError):
+            _, selection = await self._choice(asked, settings)  # what is amiss with the call itself comes first
+            if selection.total_files:
+                raise
+            return _NOTHING, None
+        with ExitStack() as until_under_way:
+            until_under_way.callback(lock.release)
+            params, selection = await self._choice(asked, settings)
             if not selection.total_files:
-                lock.release()
                 return _NOTHING, None
             plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
             version = self.versions.at(settings.base_url)
             held_until = self._held_until.get(_quota(plan.settings), -math.inf)
             run = Run(plan, allowance, self._library, self.knowledge, version, self._emit, held_until)
-        except BaseException:
-            lock.release()
-            raise
+            until_under_way.pop_all()
         self._under_way = active = ActiveRun(run, lock)
         self._nursery.start_soon(self._live, active)
         started = Started(
@@ -234,6 +236,18 @@ class Runs:
             selection.total_batches,
         )
         return started, active
+
+    async def _choice(
+        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
+    ) -> tuple[AutoTagParams, Selection]:
+        """Raises RpcError for files that are not there and, where there is something to tag, without a key."""
+        params = await asked()
+        selection = await chosen(self._library, params.file_ids, params.batch_size or settings.batch_size)
+        if selection.total_files and not settings.api_key:
+            raise RpcError(
+                Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
+            )
+        return params, selection
 
     async def _live(self, active: ActiveRun) -> None:
         """A run from release to its last notification."""

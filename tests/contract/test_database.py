@@ -132,6 +132,15 @@ def _content(library: Library) -> object:
         return library.path.read_bytes()
 
 
+@pytest.mark.parametrize("method", ["auto_tag_files", "retry_failed", "undo_run", "apply_proposals"])
+async def test_where_there_is_no_library_nothing_is_made(tmp_path: Path, method: str) -> None:
+    params = {"run_id": "of a run", "accept": "all"} if method == "apply_proposals" else {"run_id": "of a run"}
+    async with standin.running() as gemini, harness.start(tmp_path / "no" / "ligeia.db", gemini) as subject:
+        error = await subject.error(method, **({} if method == "auto_tag_files" else params))
+        assert error["data"]["kind"] == "missing"
+    assert not (tmp_path / "no").exists()
+
+
 async def test_a_library_that_appears_later_is_found(tmp_path: Path) -> None:
     async with standin.running() as gemini, harness.start(tmp_path / "ligeia.db", gemini) as subject:
         assert (await subject.error("count_untagged_files"))["data"]["kind"] == "missing"

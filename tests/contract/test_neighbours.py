@@ -37,6 +37,24 @@ async def test_a_second_run_is_refused_in_the_same_and_in_another_process(tmp_pa
         assert library.tagged == 60
 
 
+async def test_while_another_process_runs_what_is_amiss_with_the_call_itself_is_told_first(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    gate = trio.Event()
+    async with (
+        standin.running(script=lambda _: Reply(gate=gate)) as gemini,
+        harness.start(library, gemini) as first,
+        harness.start(library, gemini, env=harness.NO_KEY) as without_key,
+    ):
+        run_id = (await first.result("auto_tag_files"))["run_id"]
+        assert (await without_key.error("auto_tag_files"))["code"] == -32011
+        await without_key.result("configure", api_key=harness.KEY)
+        assert (await without_key.error("auto_tag_files"))["code"] == -32001
+        assert (await without_key.error("auto_tag_files", file_ids=[1, 99]))["code"] == -32602
+        assert (await without_key.result("auto_tag_files", file_ids=[]))["status"] == "nothing_to_do"
+        gate.set()
+        await first.complete(run_id)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows lets only some users make links")
 @pytest.mark.parametrize("link", ["file", "folder"])
 async def test_a_second_run_is_refused_by_whatever_way_the_library_is_reached(tmp_path: Path, link: str) -> None:

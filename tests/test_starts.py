@@ -1,0 +1,58 @@
+"""runs: a start chooses its files while no other process can tag them."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.contract import AutoTagParams, RetryParams
+from sidecar.demo import standin
+from sidecar.library.lock import RunLock
+from sidecar.library.store import open_library
+from sidecar.runs import run_lock
+from sidecar.runs.runs import Runs
+from sidecar.settings import Settings
+from tests import harness
+
+SETTINGS = Settings(api_key="AIza-none-is-asked-with-it")
+
+
+class Late(RunLock):
+    """Another process's run ends, and gives the lock back, in the moment in which this one is taken."""
+
+    end: Callable[[], None]
+
+    def take(self) -> bool:
+        self.end()
+        return super().take()
+
+
+@pytest.fixture
+async def failed(tmp_path: Path) -> AsyncIterator[harness.Library]:
+    """A library whose files have all failed in a run."""
+    library = harness.library(tmp_path, 20)
+    blocked = standin.finish("SAFETY")
+    async with standin.running(script=lambda _: blocked) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag(batch_size=1)
+    yield library
+
+
+@pytest.mark.parametrize("left", [5, 0])
+@pytest.mark.parametrize("method", ["start", "retry"])
+async def test_what_another_process_tags_until_the_lock_is_taken_is_not_tagged_again(
+    failed: harness.Library, monkeypatch: pytest.MonkeyPatch, method: str, left: int
+) -> None:
+    def end_elsewhere() -> None:
+        failed.execute("UPDATE audio_files SET auto_tagged = 1 WHERE id <= ?", 20 - left)
+
+    monkeypatch.setattr(Late, "end", staticmethod(end_elsewhere), raising=False)
+    monkeypatch.setattr(run_lock, "RunLock", Late)
+    async with open_library(failed.path) as opened, trio.open_nursery() as nursery:
+        runs = Runs(opened, lambda _: None, nursery)
+        if method == "start":
+            started, _ = await runs.start(AutoTagParams(), SETTINGS)
+        else:
+            started, _ = await runs.retry(RetryParams(), SETTINGS)
+        nursery.cancel_scope.cancel()
+    assert (started.status, started.total_files) == ("started" if left else "nothing_to_do", left)
