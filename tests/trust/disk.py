@@ -88,9 +88,9 @@ async def _injected(folder: Path, calls: Counter[str], random: Random, *, error:
     [call] = random.choices(strace.WRITES, (14, 5, 1))
     number = random.randint(1, max(1, calls[call]))
     library = _library(folder)
-    wrapper = strace.wrapper(f"{call}:error={error}:when={number}{'+' if lasting else ''}", folder / "strace.log")
+    inject = f"{call}:error={error}:when={number}{'+' if lasting else ''}"
     async with standin.running() as gemini:
-        async with harness.start(library, gemini, wrapper=wrapper) as subject:
+        async with strace.start(library, gemini, inject, folder / "strace.log") as subject:
             tried = [await _tried(subject)]
             while not lasting and not tried[-1] and len(tried) < TRIES:
                 tried.append(await _tried(subject))

@@ -39,8 +39,8 @@ async def calls_of_a_run(folder: Path, batches: int) -> Counter[str]:
     """The writes of a run that meets no fault."""
     library = _library(folder, batches)
     log = folder / "strace.log"
-    async with standin.running() as gemini, harness.start(library, gemini, wrapper=strace.wrapper(log=log)) as s:
-        assert (await s.tag(batch_size=BATCH, max_parallel=PARALLEL))["processed_files"] == BATCH * batches
+    async with standin.running() as gemini, strace.start(library, gemini, log=log) as subject:
+        assert (await subject.tag(batch_size=BATCH, max_parallel=PARALLEL))["processed_files"] == BATCH * batches
     return strace.counted(log)
 
 
@@ -58,9 +58,8 @@ def _cases(folder: Path, calls: Counter[str], batches: int, first: int, step: in
 
 async def _kill(folder: Path, call: str, number: int, calls: int, batches: int) -> None:
     library = _library(folder, batches)
-    wrapper = strace.wrapper(f"{call}:signal=SIGKILL:when={number}")
     async with standin.running() as gemini:
-        async with harness.start(library, gemini, wrapper=wrapper) as victim:
+        async with strace.start(library, gemini, f"{call}:signal=SIGKILL:when={number}") as victim:
             code = await _run(victim)
             assert code == -signal.SIGKILL or (code == 0 and number > SURELY * calls), f"exit code {code}"
         left = BATCH * batches - library.tagged
