@@ -44,8 +44,9 @@ MODULES = {
     "freeze": [str(ROOT / "build" / "freeze.py")],
 }
 
-SUITE = [str(PYTHON), "-m", "pytest", "-n", "logical", "--dist", "loadfile"]
-"""All tests, a process for each core: most of them wait for another process now and then."""
+SUITE = [str(PYTHON), "-m", "pytest", "-n", "logical", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""All tests, a process for each core, in the order of tests/conftest: most of them wait for another process now
+and then."""
 WINDOW = "tests/tauri/window"
 FROZEN_TOO = [
     "tests/contract/test_process.py",

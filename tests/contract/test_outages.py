@@ -55,21 +55,28 @@ async def test_an_outage_of_an_overloaded_service_says_to_come_back_later(tmp_pa
 
 async def test_a_server_that_accepts_and_never_answers_does_not_lengthen_an_outage(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
-    never = trio.Event()
-    async with (
-        standin.running(script=lambda r: standin.unavailable() if r.number <= 6 else Reply(gate=never)) as gemini,
-        harness.start(library, gemini) as subject,
-    ):
-        await subject.result("configure", **harness.FAST | {"request_timeout_seconds": 600}, outage_max_seconds=1)
+    answering, probed, never = True, trio.Event(), trio.Event()
+
+    def script(_: Received) -> Reply:
+        if answering:
+            return standin.unavailable()
+        probed.set()
+        return Reply(gate=never)
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST | {"request_timeout_seconds": 600}, outage_max_seconds=2)
         run_id = (await subject.result("auto_tag_files", batch_size=10))["run_id"]
+        await subject.wait_for(lambda m: "cannot be reached" in str(m.get("params")))
+        answering = False
         with trio.fail_after(20):
-            await gemini.wait_for(7)
+            await probed.wait()
+        arrived = gemini.arrived
         # The probe is under way: nothing is waited for, and still it is an outage.
         latest = await subject.result("get_run")
         assert latest["status"].startswith("Gemini cannot be reached; trying again")
         done = await subject.complete(run_id)
         assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 60)
-        assert gemini.arrived == 7
+        assert gemini.arrived == arrived
 
 
 async def test_a_429_neither_ends_an_outage_nor_costs_a_file(tmp_path: Path) -> None:
