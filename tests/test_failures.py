@@ -21,8 +21,10 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MODEL = "gemini-3.5-flash-lite"
 
 
-def judged(status: int, body: Any = None, headers: dict[str, str] | None = None) -> GeminiError:
-    return classify(status, headers or {}, body, model=MODEL, now=NOW)
+def judged(
+    status: int, body: Any = None, headers: dict[str, str] | None = None, *, flex: bool = False
+) -> GeminiError:
+    return classify(status, headers or {}, body, model=MODEL, flex=flex, now=NOW)
 
 
 def error(message: str, status: int = 400, details: Any = None, word: str = "X") -> dict[str, Any]:
@@ -208,6 +210,11 @@ def test_retry_after_may_be_a_date() -> None:
 def test_a_bare_number_is_enough(status: int, kind: Failure) -> None:
     found = judged(status)
     assert (found.kind, found.status, found.detail) == (kind, str(status), f"HTTP {status}")
+
+
+def test_flex_sheds_with_a_503_only() -> None:
+    kinds = [judged(status, flex=True).kind for status in (503, 500, 504, 429)]
+    assert kinds == [Failure.SHED, Failure.UNAVAILABLE, Failure.UNAVAILABLE, Failure.RATE_LIMITED]
 
 
 def test_an_unknown_field_asks_for_the_other_api_version() -> None:

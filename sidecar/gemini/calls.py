@@ -22,6 +22,7 @@ from sidecar.gemini.policy import (
     Plain,
     Standard,
     Tries,
+    Verdict,
     Wait,
     counted,
     ended_by_outage,
@@ -106,7 +107,7 @@ class Calls:
                 repeated = True
                 self._schema_refused |= tries.plain and _went_through(outcome)
                 # Judged before the place is given away: who gets it next sees the new pace.
-                result = outcome if isinstance(outcome, Reply) else self._judge(outcome, tries, batch)
+                result = outcome if isinstance(outcome, Reply) else self._judge(outcome, place, tries, batch)
                 self._over |= isinstance(result, End)
             finally:
                 place.leave()
@@ -118,7 +119,7 @@ class Calls:
 
     async def _attempt(
         self, request: Request, tries: Tries, meter: Meter, place: "_Place", *, repeated: bool
-    ) -> "Reply | _Failed | None":
+    ) -> Reply | GeminiError | None:
         """One send; None when the way was closed before the first byte left, or an outage has lasted too long."""
         with self._while_outage_may_last():
             return await self._sent(request, tries, meter, place, repeated=repeated)
@@ -126,7 +127,7 @@ class Calls:
 
     async def _sent(
         self, request: Request, tries: Tries, meter: Meter, place: "_Place", *, repeated: bool
-    ) -> "Reply | _Failed | None":
+    ) -> Reply | GeminiError | None:
         varied = msgspec.structs.replace(
             request,
             schema=None if tries.plain else request.schema,
@@ -138,7 +139,7 @@ class Calls:
             return None
         except GeminiError as error:
             meter.add(error.usage)
-            return _Failed(error, place.entered_at, place.version)
+            return error
         finally:
             if place.used:  # also what a cancel cuts off: it may be billed
                 meter.add(Usage(requests=1, retries=int(repeated)))
@@ -147,53 +148,53 @@ class Calls:
         self._follow_pace()
         return answer.reply
 
-    def _judge(self, failed: "_Failed", tries: Tries, batch: int) -> "_Again | Stop":
+    def _judge(self, error: GeminiError, place: "_Place", tries: Tries, batch: int) -> "_Again | Stop":
         """Books the failure with the pace and decides. Synchronous: nothing can be cut off inside."""
-        error, now = failed.error, trio.current_time()
-        costs = self._book(failed, batch, now)
+        now = trio.current_time()
+        costs = self._book(error, place.entered_at, batch, now)
         after = counted(tries, error) if costs else msgspec.structs.replace(tries, attempts=0)
         decided = verdict(error, after, self._limits, random.random(), datetime.now(UTC))
         self._follow_pace()
-        if error.delay_seconds is not None and not isinstance(decided, End):
-            self._hold(error, error.delay_seconds, now)  # also of a request that gives up: the others have to wait
+        if not isinstance(decided, End):
+            self._hold(error, decided, now)
         match decided:
             case Wait(seconds=seconds, everyone=everyone):
-                if everyone:
-                    self._hold(error, seconds, now)
-                if self.pace.wait_seconds(now) > 0:
-                    self._on_wait()
                 return _Again(after, 0 if everyone or not costs else seconds)
             case Plain():
                 return _Again(msgspec.structs.replace(after, plain=True), 0)
-            case Standard(seconds=seconds):
-                self._hold(error, seconds, now)
+            case Standard():
                 return _Again(msgspec.structs.replace(after, standard=True), 0)
             case OtherVersion():
-                self._version.refuse(failed.version)
-                refused_by = tries.refused_by | {failed.version}
+                self._version.refuse(place.version)
+                refused_by = tries.refused_by | {place.version}
                 if refused_by.issuperset(API_VERSIONS):
                     return ended_by_versions(error)
                 return _Again(msgspec.structs.replace(after, refused_by=refused_by), 0)
             case Halve() | GiveUp() | End():
                 return decided
 
-    def _book(self, failed: "_Failed", batch: int, now: float) -> bool:
+    def _book(self, error: GeminiError, sent_at: float, batch: int, now: float) -> bool:
         """Tells the pace; True when the failure uses up one of the request's tries."""
-        kind, sent_at = failed.error.kind, failed.sent_at
-        if kind in TRANSIENT or kind is Failure.FOREIGN_PAGE:
-            self._end_of_outage = ended_by_outage(failed.error, self._limits)
-        if kind in TRANSIENT:
+        if error.kind in TRANSIENT or error.kind is Failure.FOREIGN_PAGE:
+            self._end_of_outage = ended_by_outage(error, self._limits)
+        if error.kind in TRANSIENT:
             return self.pace.failed(batch, sent_at, now, random.random())
-        if kind is Failure.FOREIGN_PAGE:
+        if error.kind is Failure.FOREIGN_PAGE:
             return self.pace.unanswered(sent_at, now, random.random())
-        if kind is Failure.RATE_LIMITED:
+        if error.kind is Failure.RATE_LIMITED:
             self.pace.refused(sent_at, now)
         else:
             self.pace.reached()
         return True
 
-    def _hold(self, error: GeminiError, seconds: float, now: float) -> None:
+    def _hold(self, error: GeminiError, decided: Verdict, now: float) -> None:
+        """Nobody sends until the server's delay has passed, whatever becomes of the request that met it."""
+        seconds = error.delay_seconds or 0
+        if isinstance(decided, Wait) and decided.everyone:
+            seconds = max(seconds, decided.seconds)
         self.pace.hold(seconds, now, is_overload=error.kind is not Failure.RATE_LIMITED)
+        if self.pace.wait_seconds(now) > 0:
+            self._on_wait()
 
     def _follow_pace(self) -> None:
         if self._limiter.total_tokens != self.pace.concurrency:
@@ -260,17 +261,11 @@ class _Place(Place):
             self._limiter.release_on_behalf_of(self)
 
 
-class _Failed(msgspec.Struct, frozen=True):
-    error: GeminiError
-    sent_at: float
-    version: str
-
-
 class _Again(msgspec.Struct, frozen=True):
     tries: Tries
     after_seconds: float
 
 
-def _went_through(outcome: Reply | _Failed) -> bool:
+def _went_through(outcome: Reply | GeminiError) -> bool:
     """Gemini took the request: a 200, whatever its content. (Other failures may come before it looks at it.)"""
-    return isinstance(outcome, Reply) or outcome.error.kind is Failure.UNUSABLE
+    return isinstance(outcome, Reply) or outcome.kind is Failure.UNUSABLE

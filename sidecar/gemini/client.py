@@ -62,17 +62,13 @@ class GeminiClient:
 
     async def generate(self, request: Request, version: str, place: Place) -> Answer:
         """One `generateContent`. Raises GeminiError, or NotSent when its place said no."""
-        try:
-            response = await self._caught(
-                lambda: self._client(version, request).aio.models.generate_content(
-                    model=self._settings.model, contents=request.text, config=self._config
-                ),
-                place,
-            )
-        except GeminiError as error:
-            if request.flex and error.kind is Failure.UNAVAILABLE and error.http_status == 503:
-                error.kind = Failure.SHED
-            raise
+        response = await self._caught(
+            lambda: self._client(version, request).aio.models.generate_content(
+                model=self._settings.model, contents=request.text, config=self._config
+            ),
+            place,
+            flex=request.flex,
+        )
         return read_answer(response.sdk_http_response.body or "")
 
     async def look_at_model(self, version: str) -> None:
@@ -80,7 +76,7 @@ class GeminiClient:
         call = self._client(version, None).aio.models.get
         await self._caught(lambda: call(model=self._settings.model), FreePlace())
 
-    async def _caught(self, call: Callable[[], Any], place: Place) -> Any:
+    async def _caught(self, call: Callable[[], Any], place: Place, *, flex: bool = False) -> Any:
         """Runs one SDK call, bounded in time, with every error of SDK and transport as a GeminiError."""
         settings = self._settings
         failure = None
@@ -93,7 +89,7 @@ class GeminiClient:
                 raise
             except self._sdk.errors.APIError as error:
                 _forget_frames(error)
-                failure = self._refusal(error)
+                failure = self._refusal(error, flex=flex)
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
                 _forget_frames(error)
                 failure = _transport_failure(error, self._redactor)
@@ -108,12 +104,11 @@ class GeminiClient:
         finally:
             del failure  # its traceback holds this frame
 
-    def _refusal(self, error: Any) -> GeminiError:
+    def _refusal(self, error: Any, *, flex: bool) -> GeminiError:
         """What the SDK's APIError says."""
         headers = getattr(error.response, "headers", {})
-        failure = classify(
-            int(error.code or 0), headers, error.details, model=self._settings.model, now=datetime.now(UTC)
-        )
+        model, now = self._settings.model, datetime.now(UTC)
+        failure = classify(int(error.code or 0), headers, error.details, model=model, flex=flex, now=now)
         return failure.shown(self._redactor)
 
     def _client(self, version: str, request: Request | None) -> Any:

@@ -86,14 +86,19 @@ _NO_FREE_TIER = "free tier is not available in your country"
 _KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_NOT_FOUND"})
 
 
-def classify(status: int, headers: Mapping[str, str], body: Any, *, model: str, now: datetime) -> GeminiError:
-    """The failure that an HTTP answer other than a usable 200 stands for; `now` dates `Retry-After`."""
+def classify(
+    status: int, headers: Mapping[str, str], body: Any, *, model: str, flex: bool, now: datetime
+) -> GeminiError:
+    """The failure that an HTTP answer other than a usable 200 stands for; `now` dates `Retry-After`.
+
+    `flex`: the request was one of the flex tier.
+    """
     error = _envelope(body)
     message = _line(error.get("message"))
     details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
     word = error.get("status") if isinstance(error.get("status"), str) else str(status)
     delay = _delay(headers, details, message, now) if status in (429, 503, 504) else None
-    kind, detail = _kind(status, message, details, model)
+    kind, detail = _kind(status, message, details, model, flex=flex)
     return GeminiError(kind, detail, status=word or str(status), delay_seconds=delay, http_status=status)
 
 
@@ -102,6 +107,7 @@ class _Answer(NamedTuple):
     message: str
     reasons: frozenset[str]
     unknown_name: str
+    flex: bool
 
 
 _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
@@ -112,6 +118,7 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
     (Failure.FORBIDDEN, lambda a: a.status == 403),
     (Failure.MODEL_UNKNOWN, lambda a: a.status == 404),
     (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and a.unknown_name != ""),
+    (Failure.SHED, lambda a: a.status == 503 and a.flex),
     (Failure.UNAVAILABLE, lambda a: a.status in (408, 499) or a.status >= 500),
     (Failure.REJECTED, lambda a: 400 <= a.status < 500),
     (Failure.FOREIGN_PAGE, lambda _: True),
@@ -119,11 +126,13 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
 """First match wins: a bad key is a 400, so the reason is looked at before the number."""
 
 
-def _kind(status: int, message: str, details: list[dict[str, Any]], model: str) -> tuple[Failure, str]:
+def _kind(
+    status: int, message: str, details: list[dict[str, Any]], model: str, *, flex: bool
+) -> tuple[Failure, str]:
     if status == 429 and (exhausted := _exhausted(message, details, model)):
         return exhausted
     reasons = frozenset(str(detail.get("reason")) for detail in details)
-    answer = _Answer(status, message.lower(), reasons, _unknown_name(message, details))
+    answer = _Answer(status, message.lower(), reasons, _unknown_name(message, details), flex)
     kind = next(failure for failure, matches in _ROWS if matches(answer))
     return kind, (answer.unknown_name if kind is Failure.UNKNOWN_FIELD else message) or f"HTTP {status}"
 

@@ -54,9 +54,7 @@ class Plain(Struct, frozen=True):
 
 
 class Standard(Struct, frozen=True):
-    """Send again on the standard tier; after that long, if the server asked us to wait."""
-
-    seconds: float
+    """Send again on the standard tier, once what the server asked for has passed."""
 
 
 class OtherVersion(Struct, frozen=True):
@@ -200,7 +198,7 @@ _TABLE: dict[Failure, _Row] = {
     Failure.UNUSABLE: _unusable,
     Failure.FOREIGN_PAGE: _unusable,
     Failure.REJECTED: _rejected,
-    Failure.SHED: lambda error, *_: Standard(error.delay_seconds or 0),
+    Failure.SHED: lambda *_: Standard(),
     Failure.UNKNOWN_FIELD: lambda *_: OtherVersion(),
     Failure.KEY_REFUSED: _ends(
         "Gemini refused the API key ({detail}). Check the key in the settings (GEMINI_API_KEY) or make a "

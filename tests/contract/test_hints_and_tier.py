@@ -148,7 +148,7 @@ async def test_other_faults_of_flex_are_faults_of_flex(tmp_path: Path) -> None:
         assert [tier(received) for received in gemini.journal] == ["flex"] * 4
 
 
-async def test_a_delay_that_comes_with_the_shedding_is_waited_for(tmp_path: Path) -> None:
+async def test_a_delay_that_comes_with_the_shedding_is_waited_for_and_told(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 10)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         gemini.script = lambda r: standin.unavailable(retry_after="1") if tier(r) == "flex" else None
@@ -156,3 +156,4 @@ async def test_a_delay_that_comes_with_the_shedding_is_waited_for(tmp_path: Path
         assert (await subject.tag())["processed_files"] == 10
         first, second = gemini.journal
         assert (tier(first), tier(second)) == ("flex", None) and second.at - first.at >= 1
+        assert any(p["waiting_seconds"] > 0 for p in subject.events("tagging-progress"))
