@@ -52,10 +52,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         password = user_info[1].partition(":")[2] if user_info else ""
         return tuple(filter(None, (self.api_key, password, urllib.parse.unquote(password))))
 
-    def with_key(self, api_key: str) -> "Settings":
-        """These settings with that key."""
-        return msgspec.structs.replace(self, api_key=api_key)
-
     def configured(self, params: ConfigureParams) -> "Settings":
         """These settings with what `params` names; an empty `api_key` or `hints` forgets it."""
         named = {name: value for name in params.__struct_fields__ if (value := getattr(params, name)) is not None}

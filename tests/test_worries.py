@@ -3,15 +3,15 @@
 import pytest
 
 from sidecar.contract import TagType, Worry
-from sidecar.tagging.worries import Look, ucs_category, worrying_files
+from sidecar.tagging.worries import JudgedFile, ucs_category, worrying_files
 
 
-def look(number: int, path: str, genre: str, tags: int = 6, mapped: int = 0) -> Look:
+def look(number: int, path: str, genre: str, tags: int = 6, mapped: int = 0) -> JudgedFile:
     rest = [(TagType.KEYWORD, f"sfx:{index}") for index in range(tags - 1)]
-    return Look(number, path, [(TagType.GENRE, genre), *rest], mapped, tags)
+    return JudgedFile(number, path, [(TagType.GENRE, genre), *rest], mapped, tags)
 
 
-def folder(*genres: str) -> list[Look]:
+def folder(*genres: str) -> list[JudgedFile]:
     return [look(number, f"/lib/Dungeon/{number}.mp3", genre) for number, genre in enumerate(genres, 1)]
 
 
@@ -35,11 +35,12 @@ def test_a_folder_without_a_usual_genre_or_of_few_files_says_nothing() -> None:
 def test_no_tag_of_a_type_that_most_of_the_folder_has(kind: TagType) -> None:
     usual, other = (kind, "usual"), (kind, "other")
     files = folder("ambient", "ambient", "ambient", "ambient", "ambient")
-    looks = [Look(file.file_id, file.file_path, [file.tags[0], usual, other], 0, 5) for file in files[:4]]
-    [found] = worrying_files([*looks, Look(5, files[4].file_path, [files[4].tags[0], (kind, "strange")], 0, 5)])
+    looks = [JudgedFile(file.file_id, file.file_path, [file.tags[0], usual, other], 0, 5) for file in files[:4]]
+    strange = JudgedFile(5, files[4].file_path, [files[4].tags[0], (kind, "strange")], 0, 5)
+    [found] = worrying_files([*looks, strange])
     assert (found.file_id, found.worries) == (5, [Worry.UNLIKE_FOLDER])
     assert found.messages == [f"It has no {kind} that is usual in its folder (other, usual)."]
-    alike = Look(5, files[4].file_path, [files[4].tags[0], other, (kind, "more")], 0, 5)
+    alike = JudgedFile(5, files[4].file_path, [files[4].tags[0], other, (kind, "more")], 0, 5)
     assert worrying_files([*looks, alike]) == []
 
 
@@ -65,7 +66,7 @@ def test_as_few_tags_as_a_file_can_have_are_few_where_most_have_more() -> None:
 def test_tags_that_a_person_had_set_count_as_the_files_own() -> None:
     files = [look(number, f"/lib/{number}.mp3", "ambient") for number in range(1, 6)]
     keyword = (TagType.KEYWORD, "sfx:1")
-    files += [Look(7, "/lib/7.mp3", [], 0, held=6), Look(8, "/lib/8.mp3", [keyword], 1, held=6)]
+    files += [JudgedFile(7, "/lib/7.mp3", [], 0, held=6), JudgedFile(8, "/lib/8.mp3", [keyword], 1, held=6)]
     assert worrying_files(files) == []
 
 

@@ -21,7 +21,7 @@ Ask = Callable[[list[tuple[TagType, str]]], Awaitable[Reply | Stop]]
 
 
 class UnknownTags:
-    """Who asks for which unknown tag. One for each open library; only the trio thread may call it."""
+    """Who asks for which unknown tag. One for the whole process; only the trio thread may call it."""
 
     def __init__(self, mappings: Mappings) -> None:
         self.mappings = mappings

@@ -1,6 +1,7 @@
 """How many bytes requests would have: made by the SDK as for a run, and kept from the network."""
 
 import httpx
+import msgspec
 
 from sidecar.gemini.client import open_client
 from sidecar.gemini.requests import ApiVersion, FreePlace, Request
@@ -25,7 +26,7 @@ class _Measure(httpx.AsyncBaseTransport):
 async def body_sizes(requests: list[Request], settings: Settings, version: ApiVersion) -> list[int]:
     """The bytes of each request's body. Raises GeminiError SETTING when base URL or key cannot be used at all."""
     measure = _Measure()
-    with_key = settings.with_key(settings.api_key or _NO_KEY)
+    with_key = msgspec.structs.replace(settings, api_key=settings.api_key or _NO_KEY)
     async with open_client(with_key, measure) as client:
         for request in requests:
             await client.generate(request, version.current, FreePlace())

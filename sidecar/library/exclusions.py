@@ -38,7 +38,9 @@ def add_exclusion(connection: sqlite3.Connection, entry: Exclusion) -> Exclusion
 
 
 def remove_exclusion(connection: sqlite3.Connection, glob: str | None, file_id: int | None) -> bool:
-    """Whether it was there. Needs the tables."""
+    """Whether it was there."""
+    if not has_own_tables(connection):
+        return False
     cursor = connection.execute(
         "DELETE FROM auto_tag_exclusions WHERE glob IS ? AND file_id IS ?", (glob, file_id)
     )

@@ -10,7 +10,7 @@ from typing import Any
 from sidecar.contract import HistoryEntry, TagType, UntaggedFile
 from sidecar.library.connections import Shape
 from sidecar.library.exclusions import read_exclusions
-from sidecar.library.own_tables import has_own_tables
+from sidecar.library.own_tables import LATEST, has_own_tables
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.paths import common_root
 from sidecar.tagging.records import Snapshot, read_record
@@ -232,9 +232,7 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
         return {}
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
-            FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
-                AND auto_tag_history.file_id = auto_tag_latest.file_id -- ids of cleared rows may come again
-            WHERE auto_tag_latest.file_id IN ({IDS})""",
+            FROM {LATEST} WHERE auto_tag_latest.file_id IN ({IDS})""",
         (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}

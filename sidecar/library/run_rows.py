@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
+from sidecar.library.own_tables import has_own_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
@@ -17,13 +18,12 @@ NO_BATCH = 0
 
 
 class RunTerms(Struct, frozen=True, kw_only=True):
-    """By what a run works. `vocabulary` and `rules` are fingerprints."""
+    """By what a run works. `rules` is a fingerprint."""
 
     run_id: str
     mode: Mode
     dry_run: bool
     model: str
-    vocabulary: str
     rules: str
     batch_size: int
 
@@ -37,9 +37,13 @@ class NewRun(RunTerms, frozen=True, kw_only=True):
 
 
 class BookedRun(RunTerms, frozen=True, kw_only=True):
-    """A run's row as far as later calls need it. `row` is its number in the other tables."""
+    """A run's row as far as later calls need it. `row` is its number in the other tables.
+
+    `vocabulary` is the fingerprint of the one that it worked by.
+    """
 
     row: int
+    vocabulary: str
     first_history_id: int
 
 
@@ -57,24 +61,26 @@ class BatchCount(Struct, frozen=True, kw_only=True):
     sources: Sources = Sources()
 
 
-def insert_run(connection: sqlite3.Connection, run: NewRun) -> int:
+def insert_run(connection: sqlite3.Connection, run: NewRun, vocabulary: Vocabulary) -> int:
     """Adds a running run; its row id. Runs that a dead process left running become `interrupted`.
 
     Only for the holder of the run lock: nobody else can be running then. Needs the tables.
     """
+    _keep_vocabulary(connection, vocabulary)
     connection.execute(
         "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
     )
     names = NewRun.__struct_fields__
     cursor = connection.execute(
-        f"""INSERT INTO auto_tag_runs (status, first_history_id, {", ".join(names)})
-            VALUES (?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
-        (RunStatus.RUNNING, *(getattr(run, name) for name in names)),
+        f"""INSERT INTO auto_tag_runs (status, vocabulary, first_history_id, {", ".join(names)})
+            VALUES (?, ?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
+        (RunStatus.RUNNING, vocabulary.fingerprint, *(getattr(run, name) for name in names)),
     )
-    return cursor.lastrowid or 0
+    assert cursor.lastrowid is not None  # after an INSERT of one row
+    return cursor.lastrowid
 
 
-def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
+def _keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
     """Remembers the tags behind a fingerprint, for `find_stale`."""
     connection.execute(
         "INSERT OR IGNORE INTO auto_tag_vocabularies (fingerprint, tags) VALUES (?, ?)",
@@ -138,7 +144,9 @@ _LATEST = "ORDER BY id DESC LIMIT 1"
 
 
 def list_runs(connection: sqlite3.Connection, limit: int) -> list[RunSummary]:
-    """The latest runs, newest first. Needs the tables."""
+    """The latest runs, newest first."""
+    if not has_own_tables(connection):
+        return []
     which = "WHERE auto_tag_runs.id IN (SELECT id FROM auto_tag_runs ORDER BY id DESC LIMIT ?)"
     return [_summary(row) for row in connection.execute(_SUMMARY.format(which=which), (limit,))]
 
@@ -150,7 +158,9 @@ def summary(connection: sqlite3.Connection, row: int) -> RunSummary:
 
 
 def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:
-    """A run (None: the latest); None when there is none. Needs the tables."""
+    """A run (None: the latest); None when there is none."""
+    if not has_own_tables(connection):
+        return None
     where, values = ("WHERE run_id = ?", (run_id,)) if run_id is not None else ("", ())
     found = connection.execute(f"{_BOOKED} {where} {_LATEST}", values).fetchone()
     return None if found is None else _booked(found)
@@ -163,12 +173,14 @@ def booked_runs(connection: sqlite3.Connection) -> dict[int, BookedRun]:
 
 
 def last_tagging_run(connection: sqlite3.Connection) -> int | None:
-    """The number of the latest run that tagged a file. Needs the tables."""
-    row = connection.execute(
+    """The number of the latest run that tagged a file; None when there is none."""
+    if not has_own_tables(connection):
+        return None
+    latest: int | None = connection.execute(
         """SELECT max(run) FROM auto_tag_batches JOIN auto_tag_runs ON auto_tag_runs.id = run
             WHERE NOT dry_run AND tagged > 0"""
-    ).fetchone()
-    return None if row is None else row[0]
+    ).fetchone()[0]
+    return latest
 
 
 def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabulary:
@@ -181,6 +193,8 @@ def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabul
 
 def spent(connection: sqlite3.Connection) -> tuple[Usage, int]:
     """What all runs have spent, and on how many files. (Proposals are applied without a request.)"""
+    if not has_own_tables(connection):
+        return Usage(), 0
     asked = "SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches WHERE requests > 0"
     files = connection.execute(asked).fetchone()[0]
     return spent_since(connection, ""), int(files)
@@ -221,7 +235,9 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
 
 
 def failed_before(connection: sqlite3.Connection, reasons: Iterable[Reason]) -> set[int]:
-    """Files that a run failed to tag for one of these reasons, and none has tagged since. Needs the tables."""
+    """Files that a run failed to tag for one of these reasons, and none has tagged since."""
+    if not has_own_tables(connection):
+        return set()
     names = sorted(reasons)
     marks = ", ".join("?" * len(names))
     rows = connection.execute(
@@ -233,7 +249,9 @@ def failed_before(connection: sqlite3.Connection, reasons: Iterable[Reason]) -> 
 
 
 def running_run(connection: sqlite3.Connection) -> str | None:
-    """The run_id of the run that is marked as running. Needs the tables."""
+    """The run_id of the run that is marked as running."""
+    if not has_own_tables(connection):
+        return None
     row = connection.execute(
         f"SELECT run_id FROM auto_tag_runs WHERE status = ? {_LATEST}", (RunStatus.RUNNING,)
     ).fetchone()

@@ -19,7 +19,7 @@ from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, check_writable, open_library_file
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
-from sidecar.library.writer import PATIENCE_SECONDS, Transaction, Writer
+from sidecar.library.writer import Transaction, Writer
 
 STATUS_PATIENCE_SECONDS = 0.25
 _MOMENT_SECONDS = 1.0
@@ -72,13 +72,13 @@ class Library:
         """
         return self._writer.generation if self._writer is not None else 0
 
-    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
+    async def write(self, run: Callable[[Transaction], T]) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         path = await self._open(READ_PATIENCE_SECONDS)
         if self._writer is None:
             self._writer = Writer(path, self._generations)
             self._nursery.start_soon(self._writer.run)
-        return await self._writer.write(run, patience_seconds)
+        return await self._writer.write(run)
 
     async def status(self) -> DatabaseStatus:
         """Whether the library can be tagged, and what to do if not. Answers within a moment."""

@@ -7,27 +7,15 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from sidecar.contract import TagType
+from sidecar.library.own_tables import LATEST
 from sidecar.library.proposals import all_proposals
 from sidecar.library.queries import current_tags
 from sidecar.library.run_rows import BookedRun
 from sidecar.tagging.records import Mapped, Record, ours, read_record, set_by_run
 from sidecar.tagging.tags import Change, Tags
+from sidecar.tagging.worries import JudgedFile
 
 _FILES_A_STEP = 500
-
-
-class TaggedFile(Struct, frozen=True):
-    """One file as a run tagged it (or, in a dry run, proposed to): the tags that it set, those of them that
-    were mapped, and how many the file held in all, a person's among them.
-
-    A mapped genre is left out if the person's genre was kept.
-    """
-
-    file_id: int
-    file_path: str
-    tags: list[tuple[TagType, str]]
-    mapped: list[Mapped]
-    held: int
 
 
 class LatestTagging(Struct, frozen=True):
@@ -39,8 +27,8 @@ class LatestTagging(Struct, frozen=True):
     now: Tags
 
 
-def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[TaggedFile]:
-    """The files that a run tagged and that still exist, by history row."""
+def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[JudgedFile]:
+    """The files that a run tagged (or, in a dry run, proposed to tag) and that still exist, by history row."""
     if run.dry_run:
         for entry in all_proposals(connection, run.row):
             tags = set_by_run(Change(entry.after, entry.person))
@@ -62,9 +50,7 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ta
 def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
     """The latest tagging of every file that a run has tagged, by file id."""
     rows = connection.execute(
-        """SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), run
-            FROM auto_tag_latest JOIN auto_tag_history
-                ON auto_tag_history.id = history_id AND auto_tag_history.file_id = auto_tag_latest.file_id
+        f"""SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), run FROM {LATEST}
             ORDER BY auto_tag_latest.file_id"""
     )
     while part := list(itertools.islice(rows, _FILES_A_STEP)):
@@ -77,7 +63,7 @@ def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
 
 def _tagged(
     file_id: int, path: str, tags: Iterable[tuple[TagType, str]], mapped: Iterable[Mapped], after: Tags
-) -> TaggedFile:
+) -> JudgedFile:
     known = [*tags]
-    still_mapped = [entry for entry in mapped if (entry.type, entry.tag) in known]
-    return TaggedFile(file_id, path, known, still_mapped, sum(1 for _ in after.pairs()))
+    still_mapped = sum((entry.type, entry.tag) in known for entry in mapped)  # a person's genre may have been kept
+    return JudgedFile(file_id, path, known, still_mapped, sum(1 for _ in after.pairs()))

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.library.connections import Shape
+from sidecar.library.own_tables import LATEST
 from sidecar.library.queries import IDS, as_json, current_tags
 from sidecar.library.refusals import refused
 from sidecar.library.writer import Transaction
@@ -46,9 +47,7 @@ def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> 
     now = current_tags(connection, ids)
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), CAST(tagged_at AS TEXT)
-            FROM auto_tag_latest JOIN auto_tag_history ON auto_tag_history.id = auto_tag_latest.history_id
-                AND auto_tag_history.file_id = auto_tag_latest.file_id -- ids of cleared rows may come again
-            WHERE auto_tag_latest.file_id IN ({IDS}) AND run = ?""",
+            FROM {LATEST} WHERE auto_tag_latest.file_id IN ({IDS}) AND run = ?""",
         (as_json(ids), run),
     )
     undos = []

@@ -14,16 +14,16 @@ from sidecar.library import queries
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
-from sidecar.library.run_rows import BookedRun
+from sidecar.library.run_rows import BookedRun, NewRun
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
-from sidecar.runs.booking import book_run, new_run
+from sidecar.runs.booking import book_run, new_run_id
 from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
 from sidecar.runs.outcomes import CHANGED_SINCE, EXCLUDED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Runs
-from sidecar.runs.stamps import stamp_at
+from sidecar.runs.stamps import rfc3339, stamp_at
 from sidecar.runs.summary import summary_of
 from sidecar.runs.under_way import Revision
 from sidecar.runs.writing import Decided, Terms, Written, prepare, sum_of, write
@@ -67,7 +67,8 @@ class _ApplyingRun:
         size = source.batch_size
         self._batches = [ids[start : start + size] for start in range(0, len(ids), size)]
         self._began_at = time.monotonic()
-        self._run = new_run(
+        self._run = NewRun(
+            run_id=new_run_id(),
             mode=source.mode,
             dry_run=False,
             model=source.model,
@@ -75,7 +76,7 @@ class _ApplyingRun:
             batch_size=size,
             total_files=len(ids),
             total_batches=len(self._batches),
-            now=datetime.now(UTC),
+            started_at=rfc3339(datetime.now(UTC)),
         )
         self._tally = Tally(total_files=len(ids), total_batches=len(self._batches))
 
@@ -84,30 +85,30 @@ class _ApplyingRun:
 
         Raises LibraryError; what was written before stays.
         """
-        row, status, why = None, RunStatus.FAILED, OWN_ERROR
-        try:
-            with revision.scope:
-                row, tables = await self._library.write(self._book)
-                self._knowledge.adopt(tables)
-                revision.becomes(self._run.run_id)
-                await self._commit_all(row)
-                status, why = RunStatus.COMPLETED, ""
-            if revision.scope.cancelled_caught:
-                status, why = RunStatus.CANCELLED, ""
-        except LibraryError as error:
-            why = error.sentence
-            raise
-        except trio.Cancelled:  # of the caller's: a terminal's Ctrl-C
-            status, why = RunStatus.CANCELLED, ""
-            raise
-        finally:
-            if row is not None:
-                revision.summary = self._summary(status, why)
-                await self._runs.book_end(row, revision.summary, Usage())
-        if row is None:
+        with revision.scope:
+            row, tables = await self._library.write(self._book)
+            self._knowledge.adopt(tables)
+            revision.becomes(self._run.run_id)
+            await self._work_as(row, revision)
+        if not revision.is_run:  # cancelled before it was booked
             return Applied(None, 0, 0)
         tally = self._tally
         return Applied(self._run.run_id, tally.processed_files, tally.failed_files + tally.skipped_files)
+
+    async def _work_as(self, row: int, revision: Revision) -> None:
+        status, why = RunStatus.FAILED, OWN_ERROR
+        try:
+            await self._commit_all(row)
+            status, why = RunStatus.COMPLETED, ""
+        except LibraryError as error:
+            why = error.sentence
+            raise
+        except trio.Cancelled:
+            status, why = RunStatus.CANCELLED, ""
+            raise
+        finally:
+            revision.summary = self._summary(status, why)
+            await self._runs.book_end(row, revision.summary, Usage())
 
     async def _commit_all(self, row: int) -> None:
         for number, ids in enumerate(self._batches, 1):
@@ -129,14 +130,16 @@ class _ApplyingRun:
         tables = self._knowledge.newer(transaction)
         vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
         stored = stored_proposals(connection, self._source.row, ids)
-        now = {found.file.id: found for found in queries.snapshots(connection, transaction.shape, ids)}
-        allowed = {*queries.without_excluded(connection, [*now])}
+        present = {found.file.id: found for found in queries.snapshots(connection, transaction.shape, ids)}
+        allowed = {*queries.without_excluded(connection, present)}
         changes: list[FileChange] = []
         not_tagged: dict[int, NotTagged] = {}
         for entry in stored:
-            outcome = self._outcome(entry, now.get(entry.file_id), vocabulary)
-            if entry.file_id in now and entry.file_id not in allowed:
-                outcome = EXCLUDED
+            snapshot = present.get(entry.file_id)
+            if snapshot is not None and entry.file_id not in allowed:
+                outcome: FileChange | NotTagged = EXCLUDED
+            else:
+                outcome = self._outcome(entry, snapshot, vocabulary)
             if isinstance(outcome, NotTagged):
                 not_tagged[entry.file_id] = outcome
             else:

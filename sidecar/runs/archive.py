@@ -18,7 +18,6 @@ from sidecar.library import run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.faults import LibraryError
 from sidecar.library.lock import RunLock
-from sidecar.library.own_tables import has_own_tables
 from sidecar.library.proposals import proposals
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
@@ -47,7 +46,7 @@ class Archive:
 
     async def booked(self, run_id: str | None) -> BookedRun:
         """A run's row (None: the latest). Raises RpcError -32002, LibraryError."""
-        found = await self._library.read(lambda c, _: run_rows.find_run(c, run_id) if has_own_tables(c) else None)
+        found = await self._library.read(lambda c, _: run_rows.find_run(c, run_id))
         if found is None:
             raise no_such_run(run_id)
         return found
@@ -57,14 +56,12 @@ class Archive:
         if run_id in self._ended:
             return self._ended[run_id][0]
         booked = await self.booked(run_id)
-        [found] = await self._told(lambda connection: [run_rows.summary(connection, booked.row)])
+        [found] = await self._summaries(lambda connection: [run_rows.summary(connection, booked.row)])
         return found
 
     async def recent(self, limit: int) -> list[RunSummary]:
         """The latest runs of this library, newest first. Raises LibraryError."""
-        return await self._told(
-            lambda connection: run_rows.list_runs(connection, limit) if has_own_tables(connection) else []
-        )
+        return await self._summaries(lambda connection: run_rows.list_runs(connection, limit))
 
     async def failures(self, run_id: str, unsaved: Sequence[FileFailure] = ()) -> list[FileFailure]:
         """Which files that run did not tag, and why; `unsaved`: those that only a run under way knows.
@@ -73,7 +70,7 @@ class Archive:
         """
 
         def query(connection: sqlite3.Connection, _shape: Shape) -> list[FileFailure]:
-            found = run_rows.find_run(connection, run_id) if has_own_tables(connection) else None
+            found = run_rows.find_run(connection, run_id)
             return [] if found is None else run_rows.failures(connection, found.row)
 
         saved = await self._library.read(query)
@@ -81,7 +78,7 @@ class Archive:
         return [*saved, *(unsaved if remembered is None else remembered[1])]
 
     async def details(self, latest: Progress, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> RunDetails:
-        """A progress with its run's failures (`unsaved`: see there) and proposals. Raises LibraryError."""
+        """A progress with its run's failures (`unsaved` as in `failures`) and proposals. Raises LibraryError."""
         failures = await self.failures(latest.run_id, unsaved)
         details = RunDetails(**msgspec.structs.asdict(latest), failures=failures)
         if not dry_run:
@@ -90,16 +87,16 @@ class Archive:
         proposed = await self._library.read(lambda c, _: proposals(c, booked.row))
         return msgspec.structs.replace(details, proposals=proposed)
 
-    async def _told(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
+    async def _summaries(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
         """What the rows say of runs, and what this process knows better: their end may not have been saved."""
-        summaries = await self._library.read(lambda connection, _: _told_apart(connection, query, self._library))
+        summaries = await self._library.read(lambda c, _: _with_interrupted(c, query, self._library))
         return [
             self._ended[found.run_id][0] if found.run_id in self._ended else with_message(found)
             for found in summaries
         ]
 
 
-def _told_apart(
+def _with_interrupted(
     connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], list[RunSummary]], library: Library
 ) -> list[RunSummary]:
     """Rows that say `running`: of a run that goes on, here or in another process, or of one that died.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import trio
 
-from sidecar.contract import AutoTagParams, Budget, Mode, RunSummary, Usage
+from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
 from sidecar.library import queries, run_rows
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
@@ -41,7 +41,8 @@ async def book(
     """Books a run as running and reads what it needs, in one transaction. Raises LibraryError."""
     settings = msgspec.structs.replace(settings, model=params.model or settings.model)
     now = datetime.now(UTC)
-    new = new_run(
+    new = NewRun(
+        run_id=new_run_id(),
         mode=params.mode,
         dry_run=params.dry_run,
         model=settings.model,
@@ -49,7 +50,7 @@ async def book(
         batch_size=selection.batch_size,
         total_files=selection.total_files,
         total_batches=selection.total_batches,
-        now=now,
+        started_at=rfc3339(now),
     )
 
     def write(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
@@ -74,30 +75,9 @@ async def book(
     return plan, Allowance(budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
 
 
-def new_run(
-    *,
-    mode: Mode,
-    dry_run: bool,
-    model: str,
-    rules: str,
-    batch_size: int,
-    total_files: int,
-    total_batches: int,
-    now: datetime,
-) -> NewRun:
-    """A run with an id of its own. Its vocabulary is filled in when it is booked."""
-    return NewRun(
-        run_id=str(uuid.uuid4()),
-        mode=mode,
-        dry_run=dry_run,
-        model=model,
-        vocabulary="",
-        rules=rules,
-        batch_size=batch_size,
-        started_at=rfc3339(now),
-        total_files=total_files,
-        total_batches=total_batches,
-    )
+def new_run_id() -> str:
+    """The name of a run that begins."""
+    return str(uuid.uuid4())
 
 
 def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:
@@ -107,8 +87,7 @@ def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | No
         raise LibraryError(Fault.NO_VOCABULARY)
     connection = transaction.connection
     create_tables(connection)
-    run_rows.keep_vocabulary(connection, vocabulary)
-    return run_rows.insert_run(connection, msgspec.structs.replace(new, vocabulary=vocabulary.fingerprint))
+    return run_rows.insert_run(connection, new, vocabulary)
 
 
 async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage) -> bool:

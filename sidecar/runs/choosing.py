@@ -5,7 +5,6 @@ import sqlite3
 from sidecar.contract import CONTENT_REASONS, invalid_params
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
-from sidecar.library.own_tables import has_own_tables
 from sidecar.library.store import Library
 from sidecar.runs.selection import Selection, select
 
@@ -24,7 +23,7 @@ async def chosen(library: Library, file_ids: list[int] | None, batch_size: int) 
         else:
             _refuse_unknown(connection, file_ids)
             ids = queries.without_excluded(connection, dict.fromkeys(file_ids))
-        failed = run_rows.failed_before(connection, CONTENT_REASONS) if has_own_tables(connection) else set()
+        failed = run_rows.failed_before(connection, CONTENT_REASONS)
         return select(ids, failed, batch_size)
 
     return await library.read(query)

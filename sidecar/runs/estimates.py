@@ -24,7 +24,6 @@ from sidecar.gemini.requests import ApiVersion, Request
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
-from sidecar.library.own_tables import has_own_tables
 from sidecar.library.store import Library
 from sidecar.runs.choosing import chosen
 from sidecar.runs.prompt import prompt_for
@@ -41,7 +40,7 @@ _DECIMALS = 9
 
 
 async def estimate(library: Library, settings: Settings, params: EstimateParams) -> Estimate:
-    """Raises RpcError -32602 for unknown ids, LibraryError."""
+    """What a run would take, in requests and tokens. Raises RpcError -32602 for unknown ids, LibraryError."""
     return (await _estimated(library, settings, params))[0]
 
 
@@ -108,7 +107,7 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
 
     def query(connection: sqlite3.Connection, shape: Shape) -> tuple[Estimate, Usage]:
         tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
-        spent, files = run_rows.spent(connection) if has_own_tables(connection) else (Usage(), 0)
+        spent, files = run_rows.spent(connection)
         output_tokens = spent.output_tokens + spent.thoughts_tokens  # Gemini bills thoughts as output
         a_file = output_tokens / files if files and output_tokens else prompts.OUTPUT_TOKENS_A_FILE
         found = Estimate(

@@ -3,6 +3,8 @@
 Law: processed + failed + skipped + remaining = total, in every state; no counter ever goes back.
 """
 
+from typing import TypeVar
+
 import msgspec
 from msgspec import Struct
 
@@ -22,6 +24,8 @@ _REASONS = {
     Reason.CHANGED: "changed meanwhile",
     Reason.DELETED: "deleted meanwhile",
 }
+
+T = TypeVar("T", bound=Struct)
 
 _CUT_OFF = (RunStatus.CANCELLED, RunStatus.INTERRUPTED)
 _UNANSWERED = (Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT)
@@ -82,25 +86,34 @@ class Waiting(Struct, frozen=True):
 def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None) -> Progress:
     """The message of this moment."""
     closed = tally.total_files - tally.remaining_files
-    rate = closed / elapsed_seconds if elapsed_seconds > 0 else 0.0
-    eta = tally.remaining_files / rate if rate else None
+    eta = tally.remaining_files * elapsed_seconds / closed if closed else None
     return Progress(
         run_id=run_id,
         **tally.counters,
         status=_status(tally, waiting),
         elapsed_seconds=round(elapsed_seconds, 3),
         eta_seconds=None if eta is None else round(eta, 1),
-        files_per_minute=round(rate * 60, 1),
+        files_per_minute=files_per_minute(closed, elapsed_seconds),
         waiting_seconds=round(waiting.seconds, 3) if waiting else 0.0,
         usage=usage,
     )
 
 
+def files_per_minute(closed: int, elapsed_seconds: float) -> float:
+    """How many files a minute were tagged, failed or skipped."""
+    return round(closed * 60 / elapsed_seconds, 1) if elapsed_seconds > 0 else 0.0
+
+
 def completion(summary: RunSummary) -> Completion:
     """The run's last notification."""
-    shared = {name: getattr(summary, name) for name in Completion.__struct_fields__ if name != "success"}
     done = summary.status is RunStatus.COMPLETED
-    return Completion(success=done and (summary.processed_files > 0 or summary.failed_files == 0), **shared)
+    return retold(Completion, summary, success=done and (summary.processed_files > 0 or summary.failed_files == 0))
+
+
+def retold(kind: type[T], summary: RunSummary, **own: object) -> T:
+    """What another message says of the same run: the fields that it shares with the summary, and `own`."""
+    names = [name for name in kind.__struct_fields__ if name not in own and hasattr(summary, name)]
+    return kind(**{name: getattr(summary, name) for name in names}, **own)
 
 
 def completion_message(tally: Tally, status: RunStatus, why: str, *, dry_run: bool = False) -> str:

@@ -13,7 +13,7 @@ from sidecar.library.connections import Shape
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import tagged_in_run
 from sidecar.runs.archive import Archive
-from sidecar.tagging.worries import Look, worrying_files
+from sidecar.tagging.worries import worrying_files
 
 MOST_WORRIES = 200
 
@@ -27,9 +27,7 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
     def query(connection: sqlite3.Connection, _shape: Shape) -> Report:
         files = list(tagged_in_run(connection, run))
         counts = Counter(pair for file in files for pair in file.tags)
-        worries = worrying_files(
-            Look(file.file_id, file.file_path, file.tags, len(file.mapped), file.held) for file in files
-        )
+        worries = worrying_files(files)
         return Report(
             run=summary,
             sources=run_rows.sources(connection, run.row),

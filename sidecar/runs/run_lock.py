@@ -8,7 +8,6 @@ from sidecar.contract import Code, RpcError
 from sidecar.library import run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.lock import RunLock
-from sidecar.library.own_tables import has_own_tables
 from sidecar.library.store import Library
 
 HOLDER_PATIENCE_SECONDS = 1.0
@@ -37,7 +36,7 @@ async def _holder(library: Library) -> str | None:
 
 
 def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
-    return run_rows.running_run(connection) if has_own_tables(connection) else None
+    return run_rows.running_run(connection)
 
 
 def run_active(run_id: str | None) -> RpcError:

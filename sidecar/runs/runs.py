@@ -27,6 +27,7 @@ from sidecar.contract import (
     RetryParams,
     RpcError,
     RunDetails,
+    RunStatus,
     RunSummary,
     Started,
     Usage,
@@ -39,7 +40,7 @@ from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
 from sidecar.runs.choosing import chosen
 from sidecar.runs.knowledge import Knowledge
-from sidecar.runs.progress import completion
+from sidecar.runs.progress import completion, retold
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import run_active, take_run_lock
 from sidecar.runs.selection import Selection
@@ -121,12 +122,8 @@ class Runs:
             summary = await self.archive.summary(run_id)
         if summary is None:
             raise RpcError(Code.NO_SUCH_RUN, "Nothing is being tagged.")
-        names = [name for name in Cancelled.__struct_fields__ if name != "cancelled"]
         stopped = active is not None and active.summary is summary
-        return Cancelled(
-            cancelled=stopped and summary.status == "cancelled",
-            **{name: getattr(summary, name) for name in names},
-        )
+        return retold(Cancelled, summary, cancelled=stopped and summary.status is RunStatus.CANCELLED)
 
     async def details(self, run_id: str | None) -> RunDetails:
         """The latest progress of a run with its failures. Raises RpcError -32002, LibraryError."""

@@ -11,7 +11,6 @@ from sidecar.contract import (
 )
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
-from sidecar.library.own_tables import has_own_tables
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import latest_taggings
@@ -27,7 +26,7 @@ async def find_stale(library: Library, settings: Settings) -> Stale:
 
 
 def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
-    latest = run_rows.last_tagging_run(connection) if has_own_tables(connection) else None
+    latest = run_rows.last_tagging_run(connection)
     if latest is None:
         return Stale(None, [], [], [])
     runs, vocabulary = run_rows.booked_runs(connection), queries.vocabulary(connection, shape)

@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.contract import Progress, RunStatus, RunSummary, Usage
 from sidecar.library.run_rows import NewRun
-from sidecar.runs.progress import Tally, completion_message
+from sidecar.runs.progress import Tally, completion_message, files_per_minute, retold
 from sidecar.runs.stamps import rfc3339
 
 
@@ -39,21 +39,18 @@ def with_message(summary: RunSummary) -> RunSummary:
     """A run as its rows tell it; one that its process did not live to end has left no message of its own."""
     if summary.status is not RunStatus.INTERRUPTED or summary.message:
         return summary
-    names = [name for name in Tally.__struct_fields__ if hasattr(summary, name)]
-    tally = Tally(**{name: getattr(summary, name) for name in names})
-    message = completion_message(tally, summary.status, "", dry_run=summary.dry_run)
+    message = completion_message(retold(Tally, summary), summary.status, "", dry_run=summary.dry_run)
     return msgspec.structs.replace(summary, message=message)
 
 
 def ended_progress(summary: RunSummary) -> Progress:
     """A run that has ended as progress: `status` is its end state."""
-    names = [name for name in Progress.__struct_fields__ if hasattr(summary, name)]
-    shared = {name: getattr(summary, name) for name in names}
     closed = summary.total_files - summary.remaining_files
-    rate = closed / summary.elapsed_seconds if summary.elapsed_seconds else 0.0
-    return Progress(
-        **{**shared, "status": summary.status.value},
+    return retold(
+        Progress,
+        summary,
+        status=summary.status.value,
         eta_seconds=None,
-        files_per_minute=round(rate * 60, 1),
+        files_per_minute=files_per_minute(closed, summary.elapsed_seconds),
         waiting_seconds=0.0,
     )

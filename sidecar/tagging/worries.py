@@ -21,7 +21,7 @@ _FEWEST_TAGS = 3
 """A genre, a mood and one more: a file with less is not tagged (CONTRACT section 6)."""
 
 
-class Look(Struct, frozen=True):
+class JudgedFile(Struct, frozen=True):
     """What is looked at of one file: the tags that the run set, how many of them were mapped, and how many tags
     the file had then in all.
     """
@@ -39,32 +39,31 @@ def ucs_category(path: str) -> str | None:
     return found[1] if found else None
 
 
-def worrying_files(looks: Iterable[Look]) -> list[WorryingFile]:
+def worrying_files(files: Sequence[JudgedFile]) -> list[WorryingFile]:
     """The files with something to worry about, those with most of it first."""
-    files = list(looks)
-    usual = median([look.held for look in files]) if files else 0
+    usual = median([file.held for file in files]) if files else 0
     few = max(usual / 2, _FEWEST_TAGS if usual > _FEWEST_TAGS + 1 else 0)
-    folders = _Groups((_folder(look.file_path), look) for look in files)
-    categories = _Groups((code, look) for look in files if (code := ucs_category(look.file_path)))
+    folders = _Groups((_folder(file.file_path), file) for file in files)
+    categories = _Groups((code, file) for file in files if (code := ucs_category(file.file_path)))
     found = []
-    for look in files:
-        worries = dict(_worries(look, few, folders, categories))
+    for file in files:
+        worries = dict(_worries(file, few, folders, categories))
         if worries:
-            found.append(WorryingFile(look.file_id, look.file_path, [*worries], [*worries.values()]))
+            found.append(WorryingFile(file.file_id, file.file_path, [*worries], [*worries.values()]))
     return sorted(found, key=lambda file: (-len(file.worries), file.file_id))
 
 
 class _Groups:
     """Files by folder or code, and the tags of each type that most of a group share."""
 
-    def __init__(self, pairs: Iterable[tuple[str, Look]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, JudgedFile]]) -> None:
         self._of_file: dict[int, str] = {}
         counts: defaultdict[tuple[str, TagType], Counter[str]] = defaultdict(Counter)
         files: Counter[tuple[str, TagType]] = Counter()
-        for name, look in pairs:
-            self._of_file[look.file_id] = name
+        for name, file in pairs:
+            self._of_file[file.file_id] = name
             for kind in TagType:
-                values = _compared(look, kind)
+                values = _compared(file, kind)
                 counts[name, kind].update(values)
                 files[name, kind] += bool(values)
         self._usual = {
@@ -73,45 +72,45 @@ class _Groups:
             if files[group] >= _SMALLEST_GROUP
         }
 
-    def unlike(self, look: Look, group: str, in_group: str) -> str:
+    def unlike(self, file: JudgedFile, group: str, in_group: str) -> str:
         """How the file's tags are other than those of its group, in words; empty where they are not.
 
         `group` and `in_group` are words with a place for the group's name.
         """
-        name = self._of_file.get(look.file_id)
+        name = self._of_file.get(file.file_id)
         if name is None:
             return ""
         sentences = []
         for kind in TagType:
-            own, usual = _compared(look, kind), self._usual.get((name, kind), set())
+            own, usual = _compared(file, kind), self._usual.get((name, kind), set())
             if own and usual and not own & usual:
                 words = ", ".join(sorted(usual))
                 if kind is TagType.GENRE:
-                    sentences.append(f"Its genre is {_genre(look)}; most of {group.format(name)} is {words}.")
+                    sentences.append(f"Its genre is {_genre(file)}; most of {group.format(name)} is {words}.")
                 else:
                     sentences.append(f"It has no {kind} that is usual {in_group.format(name)} ({words}).")
         return " ".join(sentences)
 
 
-def _compared(look: Look, kind: TagType) -> set[str]:
+def _compared(file: JudgedFile, kind: TagType) -> set[str]:
     """Its tags of a type; of a genre the family."""
-    values = (value for its_kind, value in look.tags if its_kind is kind)
+    values = (value for its_kind, value in file.tags if its_kind is kind)
     return {value.split(":")[0] for value in values} if kind is TagType.GENRE else {*values}
 
 
-def _worries(look: Look, few: float, folders: _Groups, categories: _Groups) -> Iterator[tuple[Worry, str]]:
-    if look.held and look.mapped >= look.held:
+def _worries(file: JudgedFile, few: float, folders: _Groups, categories: _Groups) -> Iterator[tuple[Worry, str]]:
+    if file.held and file.mapped >= file.held:
         yield Worry.ONLY_MAPPED, "Every tag of it was one that Gemini had spelled in its own way."
-    if look.held <= few:
-        yield Worry.FEW_TAGS, f"It has only {look.held} tag{'' if look.held == 1 else 's'}."
-    if unlike := folders.unlike(look, "its folder", "in its folder"):
+    if file.held <= few:
+        yield Worry.FEW_TAGS, f"It has only {file.held} tag{'' if file.held == 1 else 's'}."
+    if unlike := folders.unlike(file, "its folder", "in its folder"):
         yield Worry.UNLIKE_FOLDER, unlike
-    if unlike := categories.unlike(look, "the UCS category {}", "in the UCS category {}"):
+    if unlike := categories.unlike(file, "the UCS category {}", "in the UCS category {}"):
         yield Worry.UNLIKE_UCS_CATEGORY, unlike
 
 
-def _genre(look: Look) -> str | None:
-    return next((value for kind, value in look.tags if kind is TagType.GENRE), None)
+def _genre(file: JudgedFile) -> str | None:
+    return next((value for kind, value in file.tags if kind is TagType.GENRE), None)
 
 
 def _folder(path: str) -> str:

@@ -1,7 +1,7 @@
 """`report` and `estimate`: how a run came out, and what the next one would take."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +114,7 @@ def _show_report(display: Display, found: Report) -> None:
     sources = [(words, number(count)) for words, count in source_counts(found.sources)]
     display.table("How the tags in Gemini's answers came out", ("Tags", "Count"), sources, numbers=(1,))
     if found.tags:
-        rows = map(_type_row(found), TagType)
+        rows = [_type_row(found, kind) for kind in TagType]
         display.table("Tags by type", ("Type", "Values", "Set", "Most used"), rows, numbers=(1, 2))
     if found.failures:
         failures = [(entry.reason, reason_words(entry.reason), number(entry.files)) for entry in found.failures]
@@ -126,13 +126,10 @@ def _show_report(display: Display, found: Report) -> None:
         display.table(title, ("Id", "Sound", "Why"), worries, numbers=(0,))
 
 
-def _type_row(found: Report) -> Callable[[TagType], tuple[str, ...]]:
-    def row(kind: TagType) -> tuple[str, ...]:
-        tags = [tag for tag in found.tags if tag.tag_type is kind]
-        most = ", ".join(f"{tag.tag_value} {number(tag.files)}" for tag in tags[:_TAGS_A_TYPE])
-        return TYPE_WORDS[kind], number(len(tags)), number(sum(tag.files for tag in tags)), most
-
-    return row
+def _type_row(found: Report, kind: TagType) -> tuple[str, ...]:
+    tags = [tag for tag in found.tags if tag.tag_type is kind]
+    most = ", ".join(f"{tag.tag_value} {number(tag.files)}" for tag in tags[:_TAGS_A_TYPE])
+    return TYPE_WORDS[kind], number(len(tags)), number(sum(tag.files for tag in tags)), most
 
 
 def _write_page(display: Display, found: Report, path: Path) -> int:

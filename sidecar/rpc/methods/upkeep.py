@@ -14,7 +14,7 @@ from sidecar.contract import (
     invalid_params,
 )
 from sidecar.library import exclusions, mapping_rows, queries
-from sidecar.library.own_tables import create_tables, has_own_tables
+from sidecar.library.own_tables import create_tables
 from sidecar.library.writer import Transaction
 from sidecar.rpc.methods.app import Answer, App
 from sidecar.runs.knowledge import Tables
@@ -92,7 +92,7 @@ async def remove_exclusion(app: App, params: ExclusionParams) -> Answer[Removed]
 
     def write(transaction: Transaction) -> bool:
         connection = transaction.connection
-        return has_own_tables(connection) and exclusions.remove_exclusion(connection, params.glob, params.file_id)
+        return exclusions.remove_exclusion(connection, params.glob, params.file_id)
 
     return Answer(Removed(await app.library.write(write)))
 

@@ -5,6 +5,7 @@ from xml.etree.ElementTree import Element
 
 from sidecar import __version__
 from sidecar.contract import NAME, Report, TagType, WorryingFile, duration
+from sidecar.runs.progress import files_per_minute
 from sidecar.terminal.html_report import timeline
 from sidecar.terminal.html_report.cards import bar_card, card, cards, column_card, none, table
 from sidecar.terminal.html_report.elements import Child, document, element, style_sheet
@@ -85,7 +86,7 @@ def _header(report: Report) -> Element:
 
 def _tiles(report: Report) -> Element:
     run, usage = report.run, report.run.usage
-    pace = run.processed_files * 60 / run.elapsed_seconds if run.elapsed_seconds else 0
+    pace = files_per_minute(run.total_files - run.remaining_files, run.elapsed_seconds)
     tiles = [
         (
             "Proposed" if run.dry_run else "Tagged",
