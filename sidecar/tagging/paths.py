@@ -43,8 +43,13 @@ def common_root(first: str, last: str) -> str:
         if one != other:
             break
         length += 1
-    shared = first[:length]
-    return shared[: max(shared.rfind("/"), shared.rfind("\\")) + 1]
+    return split(first[:length])[0]
+
+
+def split(path: str) -> tuple[str, str]:
+    """The folder, with its separator at the end, and the name; empty where there is none."""
+    cut = max(path.rfind("/"), path.rfind("\\")) + 1
+    return path[:cut], path[cut:]
 
 
 def relative_path(path: str, root: str) -> str:

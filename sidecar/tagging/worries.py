@@ -13,6 +13,7 @@ from statistics import median
 from msgspec import Struct
 
 from sidecar.contract import TagType, Worry, WorryingFile
+from sidecar.tagging.paths import split
 
 _UCS = re.compile(r"^([A-Z]{2,5}[A-Z][a-z]{2,7})[_-]")
 _SMALLEST_GROUP = 4
@@ -35,7 +36,7 @@ class JudgedFile(Struct, frozen=True):
 
 def ucs_category(path: str) -> str | None:
     """The UCS code at the start of a file's name, None where there is none."""
-    found = _UCS.match(_name(path))
+    found = _UCS.match(split(path)[1])
     return found[1] if found else None
 
 
@@ -43,7 +44,7 @@ def worrying_files(files: Sequence[JudgedFile]) -> list[WorryingFile]:
     """The files with something to worry about, those with most of it first."""
     usual = median([file.held for file in files]) if files else 0
     few = max(usual / 2, _FEWEST_TAGS if usual > _FEWEST_TAGS + 1 else 0)
-    folders = _Groups((_folder(file.file_path), file) for file in files)
+    folders = _Groups((split(file.file_path)[0], file) for file in files)
     categories = _Groups((code, file) for file in files if (code := ucs_category(file.file_path)))
     found = []
     for file in files:
@@ -111,11 +112,3 @@ def _worries(file: JudgedFile, few: float, folders: _Groups, categories: _Groups
 
 def _genre(file: JudgedFile) -> str | None:
     return next((value for kind, value in file.tags if kind is TagType.GENRE), None)
-
-
-def _folder(path: str) -> str:
-    return path[: max(path.rfind("/"), path.rfind("\\")) + 1]
-
-
-def _name(path: str) -> str:
-    return path[max(path.rfind("/"), path.rfind("\\")) + 1 :]

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 from sidecar import __version__
 from sidecar.contract import NAME, Report, TagType, WorryingFile, duration
 from sidecar.runs.progress import files_per_minute
+from sidecar.tagging.paths import split
 from sidecar.terminal.html_report import timeline
 from sidecar.terminal.html_report.cards import bar_card, card, cards, column_card, none, table
 from sidecar.terminal.html_report.elements import Child, document, element, style_sheet
@@ -203,9 +204,9 @@ def _worries(report: Report) -> Element:
 
 def _path(path: str) -> Element:
     """A path, its folder apart; isolated, so that a name written from right to left keeps to itself."""
-    cut = max(path.rfind("/"), path.rfind("\\")) + 1
-    folder = element("bdi", path[:cut], class_="folder") if cut else None
-    return element("span", folder, element("bdi", path[cut:], class_="name"))
+    folder, name = split(path)
+    shown = element("bdi", folder, class_="folder") if folder else None
+    return element("span", shown, element("bdi", name, class_="name"))
 
 
 def _reasons(file: WorryingFile) -> Element:
