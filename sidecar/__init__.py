@@ -10,16 +10,17 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `gemini/`      the network: one request, its retries and their shared pace, unknown tags
 - `library/`     the database: every SQL statement, the one writer thread, readers, the run lock
 - `runs/`        the engine: counters, one batch, one run
-- `rpc/`         JSON-RPC over stdio: lines, methods, the server
+- `process/`     the process as such: fds 0, 1, 2, lines and logs, its parent, what it has unpacked
+- `rpc/`         JSON-RPC over stdio: messages, methods, the server
 - `terminal/`    every subcommand for people, over the same methods
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
 An error of our own (`except Exception`) stops where its damage ends: at a call (`rpc/server`), a batch that is
 asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/booking`), a log line, a command.
 
-Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `rpc/stdio.py`
-claims fds 0, 1, 2, which `rpc/reading.py` reads and `rpc/pump.py` writes (and `terminal/display.py` 1 and 2,
-once they cannot be written).
+Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `process/stdio.py`
+claims fds 0, 1, 2, which `process/reading.py` reads and `process/pump.py` writes (and `terminal/display.py` 1
+and 2, once they cannot be written).
 """
 
 __version__ = "1.0.0"

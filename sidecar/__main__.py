@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     caught: list[int] = []
     _at_signals(lambda number, _: caught.append(number))
     from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
-    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415
+    from sidecar.process import stdio, unpacked  # noqa: PLC0415
 
     options = parse(argv)
     # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
@@ -41,14 +41,15 @@ def _at_signals(action: Callable[[int, object], object] | signal.Handlers) -> No
 
 
 def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
-    from sidecar.rpc import stdio, unpacked  # noqa: PLC0415 - after the signals
+    from sidecar.process import stdio, unpacked  # noqa: PLC0415 - after the signals
 
     streams = stdio.claim()
     unpacked.claim()
     import trio  # noqa: PLC0415 - after the streams are claimed
 
     gc.disable()  # trio's import leaves 0.7 MB of garbage behind; collecting during ours would cost some ms
-    from sidecar.rpc import logs, server  # noqa: PLC0415
+    from sidecar.process import logs  # noqa: PLC0415
+    from sidecar.rpc import server  # noqa: PLC0415
     from sidecar.settings import read_file, resolve  # noqa: PLC0415
 
     log = logs.configure(log_level, streams.stderr_fd)

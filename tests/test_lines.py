@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.rpc import stdio
-from sidecar.rpc.lines import Line, LineSink, LineSplitter, TooLong
+from sidecar.process import stdio
+from sidecar.process.lines import Line, LineSplitter, TooLong
 
 
 def split(*chunks: bytes, limit_bytes: int = 8) -> list[Line]:
@@ -68,16 +68,3 @@ def test_byte_by_byte_and_by_16_mib_the_work_is_linear() -> None:
         splitter.feed(chunk)
     assert splitter.feed(b"\n") == [b"x" * (16 << 20)]
     assert time.process_time() - started < 3
-
-
-def test_a_sink_is_a_text_file_whose_lines_go_elsewhere() -> None:
-    lines: list[Line] = []
-    sink = LineSink(lines.append, 2, 100)
-    file = sink.as_text()
-    print("é", 1, file=file)
-    file.write("no end \ud800")
-    file.buffer.write(b"\xff")
-    assert lines == ["é 1".encode()]
-    sink.end()
-    assert lines[1:] == [b"no end \\ud800\xff"]
-    assert (file.fileno(), file.isatty(), file.writable()) == (2, False, True)

@@ -13,8 +13,7 @@ from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from sidecar.library.store import Library
 from sidecar.redaction import Redactor
-from sidecar.rpc.methods import App, call
-from sidecar.rpc.server import running_app
+from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
 from tests import harness
 

@@ -10,7 +10,7 @@ from sidecar.demo import standin
 from sidecar.demo.library import create_library
 from sidecar.gemini.mapping import UnknownTags
 from sidecar.redaction import Redactor
-from sidecar.rpc.server import running_app
+from sidecar.rpc.methods import running_app
 from sidecar.runs.under_way import ActiveRun
 from sidecar.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.rpc import parent
+from sidecar.process import parent
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.rpc import unpacked
+from sidecar.process import unpacked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
 

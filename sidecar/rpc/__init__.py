@@ -1,1 +1,1 @@
-"""JSON-RPC over stdio: lines and bytes, the methods, the server. `stdio` claims fds 0, 1 and 2."""
+"""JSON-RPC over stdio: messages, the methods, the server, and what waits to be sent."""

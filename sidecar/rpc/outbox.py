@@ -11,8 +11,8 @@ import threading
 from collections import OrderedDict, deque
 from typing import IO, Final
 
-from sidecar.rpc.pump import Pump
-from sidecar.rpc.stdio import CHUNK_BYTES
+from sidecar.process.pump import Pump
+from sidecar.process.stdio import CHUNK_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import assert_never
 
@@ -20,12 +20,11 @@ import trio
 from msgspec import Struct
 
 from sidecar.contract import OWN_ERROR, BatchReport, Code, Completion, Event, Progress, RpcError, event_name
-from sidecar.library.store import open_library
-from sidecar.redaction import Redactor
-from sidecar.rpc import jsonrpc, parent, reading, stdio, unpacked
-from sidecar.rpc.lines import MAX_LINE_BYTES, Line, TooLong
-from sidecar.rpc.logs import Logs
-from sidecar.rpc.methods import Answer, App, call
+from sidecar.process import parent, reading, stdio, unpacked
+from sidecar.process.lines import MAX_LINE_BYTES, Line, TooLong
+from sidecar.process.logs import Logs
+from sidecar.rpc import jsonrpc
+from sidecar.rpc.methods import Answer, App, call, running_app
 from sidecar.rpc.outbox import Outbox
 from sidecar.settings import Settings
 
@@ -39,15 +38,6 @@ MOST_OPEN_BYTES = MAX_LINE_BYTES
 """Of their lines; decoded, a list of ids takes six times as much. While there are more, no line is read."""
 CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
-
-
-@asynccontextmanager
-async def running_app(settings: Settings, emit: Callable[[Event], None], redactor: Redactor) -> AsyncIterator[App]:
-    """The methods over an open library; when the block ends, so do the active run and the writer."""
-    redactor.add(*settings.secrets)
-    async with open_library(settings.database) as library, trio.open_nursery() as nursery:
-        yield App(settings, library, nursery, emit, redactor)
-        nursery.cancel_scope.cancel()
 
 
 async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:

@@ -21,7 +21,7 @@ from typing import Final, TextIO, cast
 
 import trio
 
-from sidecar.rpc import logs
+from sidecar.process import logs
 from sidecar.settings import read_file, resolve
 from sidecar.terminal import afterwards, figures, tag
 from sidecar.terminal.display import Output, sorry

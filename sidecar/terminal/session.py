@@ -14,10 +14,9 @@ import trio
 
 from sidecar.command_line import STOPPED
 from sidecar.contract import NAME, RpcError
+from sidecar.process import parent, unpacked
 from sidecar.redaction import Redactor
-from sidecar.rpc import parent, unpacked
-from sidecar.rpc.methods import App, call
-from sidecar.rpc.server import running_app
+from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
 from sidecar.terminal.display import Display, sorry
 

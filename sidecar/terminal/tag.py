@@ -9,8 +9,7 @@ import trio
 from sidecar.command_line import STOPPED
 from sidecar.contract import Count, Proposal, Reason, RpcError, RunDetails
 from sidecar.redaction import Redactor
-from sidecar.rpc.methods import App, call
-from sidecar.rpc.server import running_app
+from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
 from sidecar.terminal.display import Display, selection, sorry
 from sidecar.terminal.session import Signals, ask, cancelling, command_line, encoded, watch

@@ -13,7 +13,7 @@ import psutil
 import trio
 
 from sidecar.demo import standin
-from sidecar.rpc.unpacked import MARKER
+from sidecar.process.unpacked import MARKER
 from tests import harness
 
 LAUNCHES = 50

@@ -24,7 +24,12 @@ from typing import Any, Final
 import trio
 
 NUMBER: Final = struct.Struct("=q")
-_PRELOADED: Final = ("sidecar.command_line", "sidecar.rpc.server", "sidecar.rpc.logs", "sidecar.rpc.unpacked")
+_PRELOADED: Final = (
+    "sidecar.command_line",
+    "sidecar.rpc.server",
+    "sidecar.process.logs",
+    "sidecar.process.unpacked",
+)
 """What `sidecar.__main__` imports to serve; that module itself runs anew in each fork."""
 
 

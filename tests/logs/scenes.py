@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 
-from sidecar.rpc.logs import (
+from sidecar.process.logs import (
     Logs,
     configure,
 )

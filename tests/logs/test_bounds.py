@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.rpc.logs import MAX_LINE_CHARS, Logs, configure
+from sidecar.process.logs import MAX_LINE_CHARS, Logs, configure
 
 own = logging.getLogger("sidecar.test")
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.rpc.logs import (
+from sidecar.process.lines import Line
+from sidecar.process.logs import (
     MAX_LINE_CHARS,
     MAX_WAITING_LINES,
+    LineSink,
     Waiting,
     configure,
 )
@@ -117,13 +119,13 @@ def test_an_unhandled_exception_of_a_thread_is_a_line(stderr: Stderr) -> None:
         thread = threading.Thread(target=fail)
         thread.start()
         thread.join()
-    assert stderr.lines() == ["CRITICAL sidecar.rpc.logs: unhandled (LookupError)"]
+    assert stderr.lines() == ["CRITICAL sidecar.process.logs: unhandled (LookupError)"]
 
 
 def test_behind_claim_print_is_a_log_line_and_the_last_words_are_written() -> None:
     code = """
 import sys
-from sidecar.rpc import logs, stdio
+from sidecar.process import logs, stdio
 logs.configure("INFO", stdio.claim().stderr_fd)
 print("printed")
 raise LookupError("/home/ana")
@@ -132,8 +134,21 @@ raise LookupError("/home/ana")
     assert done.stdout == b""
     assert done.stderr.splitlines() == [
         b"WARNING stdout: printed",
-        b"CRITICAL sidecar.rpc.logs: unhandled (LookupError)",
+        b"CRITICAL sidecar.process.logs: unhandled (LookupError)",
     ]
+
+
+def test_a_sink_is_a_text_file_whose_lines_go_elsewhere() -> None:
+    lines: list[Line] = []
+    sink = LineSink(lines.append, 2, 100)
+    file = sink.as_text()
+    print("é", 1, file=file)
+    file.write("no end \ud800")
+    file.buffer.write(b"\xff")
+    assert lines == ["é 1".encode()]
+    sink.end()
+    assert lines[1:] == [b"no end \\ud800\xff"]
+    assert (file.fileno(), file.isatty(), file.writable()) == (2, False, True)
 
 
 # --- who reads late, or never -------------------------------------------------------------------
@@ -144,7 +159,7 @@ def test_the_oldest_lines_make_room_and_are_counted() -> None:
     for number in range(MAX_WAITING_LINES + 2):
         waiting.put(b"%d\n" % number)
     lines = waiting.take().splitlines()
-    assert lines[0] == b"WARNING sidecar.rpc.logs: 2 log lines were dropped"
+    assert lines[0] == b"WARNING sidecar.process.logs: 2 log lines were dropped"
     assert lines[1:] == [b"%d" % number for number in range(2, MAX_WAITING_LINES + 2)]
     assert waiting.take() == b""
 
@@ -156,7 +171,7 @@ def test_while_nobody_reads_nobody_waits_and_afterwards_one_line_says_what_is_mi
     assert not logs.flush(0.05)
     lines = stderr.lines()
     (told,) = [line for line in lines if "dropped" in line]
-    assert told == f"WARNING sidecar.rpc.logs: {20_000 - (len(lines) - 1)} log lines were dropped"
+    assert told == f"WARNING sidecar.process.logs: {20_000 - (len(lines) - 1)} log lines were dropped"
     assert lines[-1].startswith("INFO sidecar.test: 19999 ")
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.redaction import Redactor
-from sidecar.rpc.lines import LineSplitter
-from sidecar.rpc.logs import (
+from sidecar.process.lines import LineSplitter
+from sidecar.process.logs import (
     MAX_LINE_CHARS,
     describe,
     without_paths,
 )
+from sidecar.redaction import Redactor
 from tests.logs.scenes import KEY, Stderr, own
 
 PLAIN = "plain-key-of-20-char"
@@ -165,7 +165,7 @@ def test_an_exception_is_its_type_and_our_own_innermost_line(stderr: Stderr) -> 
     except AttributeError:
         own.exception("failed")
     (line,) = stderr.lines()
-    place = line.removeprefix("ERROR sidecar.test: failed (AttributeError at sidecar/rpc/lines.py:")
+    place = line.removeprefix("ERROR sidecar.test: failed (AttributeError at sidecar/process/lines.py:")
     assert place.removesuffix(")").isdigit()
 
 

@@ -20,8 +20,7 @@ from sidecar.demo import standin
 from sidecar.demo.library import schema
 from sidecar.demo.standin import StandIn
 from sidecar.redaction import Redactor
-from sidecar.rpc.methods import App, call
-from sidecar.rpc.server import running_app
+from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
 from tests.model import words
 from tests.model.gemini import Script

@@ -14,7 +14,7 @@ SOON = 10.0
 MIB = 1024 * 1024
 ROOT = Path(__file__).parents[2]
 posix_only = pytest.mark.skipif(os.name == "nt", reason="inherits descriptors and polls pipes the POSIX way")
-CLAIM = "import os, sys\nfrom sidecar.rpc import stdio\nstreams = stdio.claim()\n"
+CLAIM = "import os, sys\nfrom sidecar.process import stdio\nstreams = stdio.claim()\n"
 REPLY = "os.write(streams.stdout_fd, os.read(streams.stdin_fd, 99))\n"
 
 

@@ -69,7 +69,7 @@ import os, sys
 number = os.open(os.devnull, os.O_RDWR)
 assert number == 1 and sys.stdout is None
 os.dup2(os.open("pyproject.toml", os.O_RDONLY), 1)
-from sidecar.rpc import stdio
+from sidecar.process import stdio
 streams = stdio.claim()
 os.write(streams.stdout_fd, b"discarded")
 assert os.read(1, 14) == b"[build-system]"

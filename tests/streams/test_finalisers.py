@@ -7,7 +7,7 @@ from tests.streams.scenes import ROOT
 
 SETTING = """
 import logging, sys, threading
-from sidecar.rpc import logs, stdio
+from sidecar.process import logs, stdio
 
 class Fails:
     def __del__(self):
@@ -16,7 +16,7 @@ class Fails:
 take, logs.Waiting.take = logs.Waiting.take, lambda waiting: on_take(waiting)
 begun, going_on, log = threading.Event(), threading.Event(), logging.getLogger("sidecar.test")
 """
-FAILED = "CRITICAL sidecar.rpc.logs: unhandled (LookupError)"
+FAILED = "CRITICAL sidecar.process.logs: unhandled (LookupError)"
 
 
 def logged(code: str) -> list[str]:

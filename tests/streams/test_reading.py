@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from sidecar.rpc import reading
-from sidecar.rpc.lines import Line
-from sidecar.rpc.reading import read_lines
+from sidecar.process import reading
+from sidecar.process.lines import Line
+from sidecar.process.reading import read_lines
 from tests.streams.scenes import CLAIM, ROOT, SOON, Pipe, posix_only
 
 
@@ -125,7 +125,7 @@ async def test_who_hangs_up_at_a_closed_gate_has_ended_whatever_was_not_read(pip
 def test_a_thread_parked_in_read_does_not_keep_the_process_alive() -> None:
     code = """
 import trio
-from sidecar.rpc import reading
+from sidecar.process import reading
 async def main():
     with trio.move_on_after(0.05):
         await reading.read_lines(streams.stdin_fd, lambda _: None)

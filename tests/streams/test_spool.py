@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.process.stdio import CHUNK_BYTES
 from sidecar.rpc.outbox import (
     Spool,
 )
-from sidecar.rpc.stdio import CHUNK_BYTES
 
 
 def read_back(spool: Spool) -> bytes:

@@ -7,7 +7,7 @@ import select
 
 import pytest
 
-from sidecar.rpc.pump import Pump
+from sidecar.process.pump import Pump
 from tests.streams.scenes import SOON, Pipe, posix_only, python
 
 
@@ -86,7 +86,7 @@ def fill(fd: int) -> int:
 @pytest.mark.parametrize(("redirections", "answer"), [("", b"yes"), ("2>&1", b"no"), ("2>&-", b"yes")])
 def test_where_the_log_has_the_same_pipe_no_room_is_certain(redirections: str, answer: bytes) -> None:
     code = """
-from sidecar.rpc import pump
+from sidecar.process import pump
 os.write(streams.stdout_fd, b'yes' if pump._room_in_pipe(streams.stdout_fd)(3) else b'no')
 """
     assert python(code, redirections=redirections)[0] == answer

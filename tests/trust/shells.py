@@ -19,8 +19,8 @@ import trio
 from msgspec import Struct
 
 from sidecar.demo import standin
-from sidecar.rpc.lines import LineSplitter
-from sidecar.rpc.stdio import CHUNK_BYTES
+from sidecar.process.lines import LineSplitter
+from sidecar.process.stdio import CHUNK_BYTES
 from tests import harness
 from tests.harness import Library
 from tests.trust.row import Case, Counts, Figure, Row, attempt, each

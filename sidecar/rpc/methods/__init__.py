@@ -36,9 +36,9 @@ from sidecar.contract import (
 )
 from sidecar.library.faults import LibraryError
 from sidecar.rpc.methods import files, process, tagging, upkeep
-from sidecar.rpc.methods.app import Answer, App
+from sidecar.rpc.methods.app import Answer, App, running_app
 
-__all__ = ["METHODS", "Answer", "App", "Method", "call"]
+__all__ = ["METHODS", "Answer", "App", "Method", "call", "running_app"]
 
 OpenRpcDocument = Annotated[dict[str, Any], Meta(description="An OpenRPC document: https://spec.open-rpc.org")]
 

@@ -9,8 +9,8 @@ from typing import Final
 import outcome
 import trio
 
-from sidecar.rpc.lines import Line, LineSplitter
-from sidecar.rpc.stdio import CHUNK_BYTES, wait
+from sidecar.process.lines import Line, LineSplitter
+from sidecar.process.stdio import CHUNK_BYTES, wait
 
 HANG_UP_SECONDS: Final = 0.25
 """While the gates are closed: how often is looked whether the sender is still there."""

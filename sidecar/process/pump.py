@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVarTuple
 
-from sidecar.rpc.stdio import wait
+from sidecar.process.stdio import wait
 
 Ts = TypeVarTuple("Ts")
 

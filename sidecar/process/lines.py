@@ -3,10 +3,7 @@
 Its law: memory is bounded by the limit, work is linear in the bytes fed, however they are cut.
 """
 
-import io
-import threading
-from collections.abc import Callable
-from typing import Any, Final, TextIO, cast
+from typing import Final
 
 from msgspec import Struct
 
@@ -70,46 +67,3 @@ class LineSplitter:
             lines.append(TooLong())
         elif line and not line.isspace():
             lines.append(line)
-
-
-class LineSink(io.RawIOBase):
-    """A file to write to: calls `take` with each line. Stands in for stdout and stderr; any thread may write.
-
-    `fd` is only what `fileno` says: faulthandler and child processes write past us.
-    """
-
-    def __init__(self, take: Callable[[Line], None], fd: int, limit_bytes: int) -> None:
-        super().__init__()
-        self._take = take
-        self._fd = fd
-        self._splitter = LineSplitter(limit_bytes)
-        self._lock = threading.RLock()
-
-    def as_text(self) -> TextIO:
-        """What `sys.stdout` or `sys.stderr` may be set to: nothing stays in a buffer."""
-        file = cast("Any", self)  # typeshed wants IO[bytes]; TextIOWrapper is content with any RawIOBase
-        return io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n", write_through=True)
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def fileno(self) -> int:
-        """The descriptor behind all this."""
-        return self._fd
-
-    def write(self, data: Any) -> int:
-        """Takes all of it."""
-        chunk = bytes(data)
-        with self._lock:
-            lines = self._splitter.feed(chunk)
-        for line in lines:
-            self._take(line)
-        return len(chunk)
-
-    def end(self) -> None:
-        """What was written without an end of line is a line now."""
-        with self._lock:
-            lines = self._splitter.end()
-        for line in lines:
-            self._take(line)

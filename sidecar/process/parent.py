@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from sidecar.rpc import unpacked
+from sidecar.process import unpacked
 
 POLL_SECONDS: Final = 0.25
 _SYNCHRONIZE: Final = 0x00100000

@@ -6,6 +6,7 @@ libraries' loggers, warnings, whatever they print) is trusted with neither.
 
 import atexit
 import contextlib
+import io
 import logging
 import re
 import sys
@@ -13,14 +14,15 @@ import threading
 import traceback
 import warnings
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Any, Final, TextIO, cast
 
+from sidecar.process.lines import Line, LineSplitter, TooLong
+from sidecar.process.pump import Pump
+from sidecar.process.stdio import CHUNK_BYTES
 from sidecar.redaction import Redactor
-from sidecar.rpc.lines import Line, LineSink, TooLong
-from sidecar.rpc.pump import Pump
-from sidecar.rpc.stdio import CHUNK_BYTES
 
 MAX_WAITING_LINES: Final = 1000
 MAX_LINE_CHARS: Final = 8_000
@@ -30,7 +32,7 @@ _BARE_PATH: Final = re.compile(
     r"""(?:file://|(?<![\w:/.\]])(?:~|\.\.?)?/(?=[^\s/])|\b[A-Za-z]:[\\/](?!/)|\\\\).*"""
 )
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {9: "\\t", 10: "\\n", 13: "\\r"}
-_ROOT: Final = (lambda: None).__code__.co_filename.replace("\\", "/").removesuffix("rpc/logs.py")
+_ROOT: Final = (lambda: None).__code__.co_filename.replace("\\", "/").removesuffix("process/logs.py")
 
 
 def without_paths(text: str) -> str:
@@ -76,7 +78,7 @@ class Waiting:
         taken: list[bytes] = []
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            taken.append(b"WARNING sidecar.rpc.logs: %d log lines were dropped\n" % dropped)
+            taken.append(b"WARNING sidecar.process.logs: %d log lines were dropped\n" % dropped)
         size = 0
         while self._lines and size < CHUNK_BYTES:
             taken.append(self._lines.popleft())
@@ -131,6 +133,49 @@ class _Handler(logging.Handler):
 
 def _is_foreign(logger_name: str) -> bool:
     return logger_name.partition(".")[0] != "sidecar"
+
+
+class LineSink(io.RawIOBase):
+    """A file to write to: calls `take` with each line. Stands in for stdout and stderr; any thread may write.
+
+    `fd` is only what `fileno` says: faulthandler and child processes write past us.
+    """
+
+    def __init__(self, take: Callable[[Line], None], fd: int, limit_bytes: int) -> None:
+        super().__init__()
+        self._take = take
+        self._fd = fd
+        self._splitter = LineSplitter(limit_bytes)
+        self._lock = threading.RLock()
+
+    def as_text(self) -> TextIO:
+        """What `sys.stdout` or `sys.stderr` may be set to: nothing stays in a buffer."""
+        file = cast("Any", self)  # typeshed wants IO[bytes]; TextIOWrapper is content with any RawIOBase
+        return io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n", write_through=True)
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor behind all this."""
+        return self._fd
+
+    def write(self, data: Any) -> int:
+        """Takes all of it."""
+        chunk = bytes(data)
+        with self._lock:
+            lines = self._splitter.feed(chunk)
+        for line in lines:
+            self._take(line)
+        return len(chunk)
+
+    def end(self) -> None:
+        """What was written without an end of line is a line now."""
+        with self._lock:
+            lines = self._splitter.end()
+        for line in lines:
+            self._take(line)
 
 
 class Logs:
