@@ -105,7 +105,7 @@ class Library:
             self._readers = None
         self._opened = None
 
-    async def closed(self) -> None:
+    async def aclose(self) -> None:
         """Closes, and waits until the writer has: with the last connection SQLite's log is gone."""
         writer = self._writer
         self.close()

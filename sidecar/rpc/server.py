@@ -59,7 +59,7 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
             await app.runs.stop()
             await server.calls_done.wait()
         with trio.move_on_after(CLOSE_SECONDS):
-            await app.library.closed()
+            await app.library.aclose()
         outbox.flush(FLUSH_SECONDS)
         logs.flush(FLUSH_SECONDS)
         unpacked.leave(0)

@@ -127,7 +127,7 @@ class World:
     async def _stop(self) -> None:
         self._app.stop.set()
         await self._app.runs.stop()
-        await self._app.library.closed()
+        await self._app.library.aclose()
 
     async def _cancel_when_told(self) -> None:
         await self._told.wait()
