@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program. Returns its exit code; serving JSON-RPC leaves by itself."""
-    # Before the imports: they take most of a start, and a signal has to end them without a traceback.
+    # Before the imports: they take most of a start, a signal has to end them without a traceback, and the parent
+    # may die meanwhile.
+    parent_pid = os.getppid()
     caught: list[int] = []
     _at_signals(lambda number, _: caught.append(number))
     from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # soon: meanwhile it holds the database's lock.
     sys.setswitchinterval(0.0001)
     if options.command is None:
-        return _serve(options.database, options.env_file, options.log_level)
+        return _serve(options.database, options.env_file, options.log_level, parent_pid)
     stdio.occupy()
     unpacked.claim()
     from sidecar import terminal  # noqa: PLC0415 - a shell's start does not pay for progress bars
@@ -40,7 +42,7 @@ def _at_signals(action: Callable[[int, object], object] | signal.Handlers) -> No
         signal.signal(number, action)
 
 
-def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
+def _serve(database: str | None, env_file: str | None, log_level: str, parent_pid: int) -> int:
     from sidecar.process import stdio, unpacked  # noqa: PLC0415 - after the signals
 
     streams = stdio.claim()
@@ -56,7 +58,7 @@ def _serve(database: str | None, env_file: str | None, log_level: str) -> int:
     settings = resolve(database, env_file, os.environ, read_file)
     gc.freeze()
     gc.enable()
-    trio.run(server.serve, settings, streams, log)
+    trio.run(server.serve, settings, streams, log, parent_pid)
     return 0
 
 

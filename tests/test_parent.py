@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from sidecar.process import parent
 
@@ -25,3 +26,8 @@ async def test_a_parent_that_cannot_be_told_is_none(
         (tmp_path / "ps").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert await parent._parent_by_ps(os.getpid()) == 0
+
+
+async def test_a_parent_that_died_during_the_start_is_missed() -> None:
+    with trio.fail_after(5):
+        await parent.wait_for_death(os.getppid() + 1)

@@ -21,9 +21,14 @@ _SYNCHRONIZE: Final = 0x00100000
 _QUERY_LIMITED_INFORMATION: Final = 0x1000
 
 
-async def wait_for_death() -> None:
-    """Returns when the parent is gone, or in a onefile the bootloader or the shell above it."""
-    pids = {os.getppid()}
+async def wait_for_death(parent_pid: int) -> None:
+    """Returns when the parent is gone, or in a onefile the bootloader or the shell above it.
+
+    `parent_pid`: the parent at this process's start; where another has taken its place it has died since.
+    """
+    if os.getppid() != parent_pid:
+        return
+    pids = {parent_pid}
     bootloader = unpacked.bootloader_pid()
     if bootloader is not None:
         pids |= {bootloader, await _parent_of(bootloader)}

@@ -40,9 +40,10 @@ CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
 
 
-async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
+async def serve(settings: Settings, streams: stdio.Streams, logs: Logs, parent_pid: int) -> None:
     """Serves until the input ends, a signal arrives, the parent dies or `shutdown` is called.
 
+    `parent_pid` is what this process had for a parent when it began.
     Does not return: leaves by `os._exit`, because a thread may be parked in a read of stdin, which a
     normal exit would wait for or abort on (cpython#129536).
     """
@@ -50,7 +51,7 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs) -> None:
     emit = partial(_send_event, outbox)
     async with running_app(settings, emit, logs.redactor) as app, trio.open_nursery() as nursery:
         server = Server(app, outbox)
-        nursery.start_soon(_stop_when, parent.wait_for_death, app.stop)
+        nursery.start_soon(_stop_when, partial(parent.wait_for_death, parent_pid), app.stop)
         nursery.start_soon(_stop_at_signals, app.stop)
         nursery.start_soon(server.read, streams.stdin_fd)
         nursery.start_soon(partial(trio.to_thread.run_sync, unpacked.sweep, abandon_on_cancel=True))
