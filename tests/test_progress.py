@@ -132,6 +132,13 @@ def test_a_cancelled_run_says_what_remains_and_how_to_go_on() -> None:
     assert message == "Cancelled: 4 files tagged, 6 remaining. Start tagging again to go on."
 
 
+def test_where_files_were_named_the_same_have_to_be_named_again() -> None:
+    failed = tally().with_batch(BatchOutcome(9, failures(Reason.BLOCKED)))
+    message = completion_message(failed, RunStatus.COMPLETED, "", named=True)
+    assert message.endswith("Start tagging the same files again to retry what failed.")
+    assert "the same files again to go on" in completion_message(tally(), RunStatus.CANCELLED, "", named=True)
+
+
 @pytest.mark.parametrize(
     ("given", "status", "message"),
     [

@@ -67,6 +67,7 @@ async def book(
         run=new,
         row=row,
         selection=selection,
+        named=params.file_ids is not None,
         max_parallel=params.max_parallel or settings.max_parallel,
         prompt=prompt,
         settings=settings,

@@ -136,7 +136,14 @@ class Run:
             status, why = RunStatus.COMPLETED, ""
         elapsed_seconds = trio.current_time() - self._began_at
         return summary_of(
-            self.plan.run, self.tally, status, why, datetime.now(UTC), elapsed_seconds, self._meter.usage
+            self.plan.run,
+            self.tally,
+            status,
+            why,
+            datetime.now(UTC),
+            elapsed_seconds,
+            self._meter.usage,
+            named=self.plan.named,
         )
 
     @property

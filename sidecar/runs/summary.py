@@ -18,12 +18,14 @@ def summary_of(
     ended_at: datetime,
     elapsed_seconds: float,
     usage: Usage,
+    *,
+    named: bool = False,
 ) -> RunSummary:
-    """The end of a run; `why` is the sentence that ended it early, empty otherwise."""
+    """The end of a run; `why` is the sentence that ended it early, empty otherwise; `named`: see `Plan`."""
     return RunSummary(
         run_id=run.run_id,
         status=status,
-        message=completion_message(tally, status, why, dry_run=run.dry_run),
+        message=completion_message(tally, status, why, dry_run=run.dry_run, named=named),
         mode=run.mode,
         dry_run=run.dry_run,
         model=run.model,
