@@ -48,7 +48,8 @@ class GeminiError(Exception):
 
     As `classify` makes it, it may be long and may echo the key; `shown` is what anybody may see.
     `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
-    `http_status` is 0 where no answer came, `usage` what Gemini counted for an answer that cannot be used.
+    `http_status` is 0 where no answer came, `usage` what Gemini counted for an answer that cannot be used;
+    `from_google`: the answer had the form of Google's errors, not of a page that something in between has sent.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class GeminiError(Exception):
         delay_seconds: float | None = None,
         http_status: int = 0,
         usage: Usage = NOTHING_COUNTED,
+        from_google: bool = False,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -68,6 +70,7 @@ class GeminiError(Exception):
         self.delay_seconds = delay_seconds
         self.http_status = http_status
         self.usage = usage
+        self.from_google = from_google
 
     def shown(self, redactor: Redactor) -> "GeminiError":
         """This, without keys and cut to a readable length; in that order, or half a key would be left."""
@@ -99,7 +102,14 @@ def classify(
     word = error.get("status") if isinstance(error.get("status"), str) else str(status)
     delay = _delay(headers, details, message, now) if status in (429, 503, 504) else None
     kind, detail = _kind(status, message, details, model, flex=flex)
-    return GeminiError(kind, detail, status=word or str(status), delay_seconds=delay, http_status=status)
+    return GeminiError(
+        kind,
+        detail,
+        status=word or str(status),
+        delay_seconds=delay,
+        http_status=status,
+        from_google=bool(error),
+    )
 
 
 class _Answer(NamedTuple):

@@ -65,11 +65,11 @@ async def check_key(app: App, params: CheckKeyParams) -> Answer[bool]:
 def _accepts_key(error: GeminiError) -> bool:
     """Whether the key is good although the call failed. Raises RpcError -32013 when that can't be told."""
     match error.kind:
-        case Failure.KEY_REFUSED | Failure.FORBIDDEN:
+        case Failure.KEY_REFUSED | Failure.FORBIDDEN if error.from_google:
             return False
-        case Failure.MODEL_UNKNOWN | Failure.RATE_LIMITED | Failure.REJECTED:
+        case Failure.MODEL_UNKNOWN | Failure.RATE_LIMITED | Failure.REJECTED if error.from_google:
             return True  # judged after the key
-        case Failure.QUOTA_EXHAUSTED | Failure.NOT_IN_PLAN | Failure.CREDIT_SPENT:
+        case Failure.QUOTA_EXHAUSTED | Failure.NOT_IN_PLAN | Failure.CREDIT_SPENT if error.from_google:
             return True
         case _:
             cause = error.detail.rstrip(".") or error.status
@@ -91,6 +91,8 @@ def _what_to_do(error: GeminiError) -> str:
             return "Mend that, then try again."
         case Failure.UNAVAILABLE | Failure.TIMEOUT | Failure.FOREIGN_PAGE if not error.http_status:
             return "Check the network and the settings, then try again."
+        case _ if not error.from_google:
+            return "Something other than Gemini has answered: check the network and the base URL, then try again."
         case _:
             return "Try again later."
 
