@@ -136,8 +136,9 @@ async def test_a_tag_beyond_the_first_request_is_asked_for_by_whoever_is_free_an
         Halve(Reason.BLOCKED, "Blocked."),
         Halve(Reason.REQUEST_REJECTED, "No."),
         Reply("[", Reason.BAD_RESPONSE),
+        Halve(Reason.BAD_RESPONSE, "Unusable."),
     ],
-    ids=["blocked", "blocked before", "rejected", "too long"],
+    ids=["blocked", "blocked before", "rejected", "too long", "empty"],
 )
 async def test_tags_that_are_refused_together_are_halved_until_the_one_at_fault_stands_alone(
     refused: Reply | Stop,
@@ -162,6 +163,15 @@ async def test_a_refusal_for_its_content_is_not_repeated_and_a_failure_is() -> N
     assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is None
     assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is None
     assert len(gemini.asked) == 2
+
+
+async def test_what_something_other_than_gemini_said_is_no_answer() -> None:
+    page = Halve(Reason.BAD_RESPONSE, "Check whether the network asks for a sign-in.", foreign=True)
+    unknown, gemini = UnknownTags(Mappings()), Gemini(page, answer(("cavern", "biome:cave")))
+    gemini.gate.set()
+    assert await unknown.learn(raw("cavern", "vale"), VOCABULARY, gemini.ask) is page
+    assert await unknown.learn(raw("cavern"), VOCABULARY, gemini.ask) is None
+    assert gemini.asked == [["cavern", "vale"], ["cavern"]]
 
 
 async def test_what_ends_the_run_is_told() -> None:

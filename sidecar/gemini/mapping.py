@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from sidecar.contract import Reason, TagType
+from sidecar.contract import TagType
 from sidecar.gemini.calls import Stop
 from sidecar.gemini.policy import Halve
 from sidecar.tagging.answers import RawTags, Reply, read_mapping
@@ -58,9 +58,9 @@ class UnknownTags:
         outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
         if isinstance(outcome, Reply):
             rest, is_refused = self._take(outcome, tags, vocabulary), outcome.fault is not None
-        elif isinstance(outcome, Halve):
-            rest, is_refused = tags, outcome.reason is not Reason.BAD_RESPONSE
-        else:
+        elif isinstance(outcome, Halve) and not outcome.foreign:
+            rest, is_refused = tags, True
+        else:  # nothing that Gemini says of them: they are asked for again
             return outcome
         if is_refused and len(tags) > 1:  # for one tag among them, or since the answer would be too long
             halves = [*rest.items()]

@@ -62,10 +62,11 @@ class OtherVersion(Struct, frozen=True):
 
 
 class Halve(Struct, frozen=True):
-    """Not these files together; a file alone fails with the reason."""
+    """Not these files together; a file alone fails with the reason. `foreign`: not Gemini has answered."""
 
     reason: Reason
     message: str
+    foreign: bool = False
 
 
 class GiveUp(Struct, frozen=True):
@@ -156,9 +157,10 @@ def _unanswered(error: GeminiError, tried: str) -> str:
 def _unusable(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
     if tries.unusable > MAX_UNUSABLE:
         sentence = f"Gemini's answer could not be used ({error.detail})."
-        if error.kind is Failure.FOREIGN_PAGE:
+        foreign = error.kind is Failure.FOREIGN_PAGE
+        if foreign:
             sentence += " Check whether the network asks for a sign-in."
-        return Halve(Reason.BAD_RESPONSE, sentence)
+        return Halve(Reason.BAD_RESPONSE, sentence, foreign)
     return Wait(backoff(tries.unusable, limits, jitter), everyone=False)
 
 
