@@ -22,7 +22,7 @@ async def take_run_lock(library: Library) -> RunLock:
         if lock.take():
             return lock
         await trio.sleep(0.01)  # another process may hold it for an instant, to see whether a run is alive
-    raise run_active(await _holder(library))
+    raise run_active(await _holder(library), ELSEWHERE)
 
 
 async def _holder(library: Library) -> str | None:
@@ -39,10 +39,10 @@ def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
     return run_rows.running_run(connection)
 
 
-def run_active(run_id: str | None) -> RpcError:
+UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
+ELSEWHERE = "Another process is tagging this library. Wait for its end or cancel it there."
+
+
+def run_active(run_id: str | None, sentence: str = UNDER_WAY) -> RpcError:
     """-32001: one run at a time."""
-    return RpcError(
-        Code.RUN_ACTIVE,
-        "Tagging is already under way for this library. Wait for its end or cancel it first.",
-        {"run_id": run_id},
-    )
+    return RpcError(Code.RUN_ACTIVE, sentence, {"run_id": run_id})

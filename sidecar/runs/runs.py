@@ -108,7 +108,7 @@ class Runs:
         return await self._alone(partial(self._started, asked, settings))
 
     async def cancel(self, run_id: str | None) -> Cancelled:
-        """Cancels the run and waits until it has really stopped. Raises RpcError -32002."""
+        """Cancels the run and waits until it has really stopped. Raises RpcError -32001, -32002, LibraryError."""
         active, active_run_id = await self._settled(CANCEL_PATIENCE_SECONDS), self.active_run_id
         if active is not None and active_run_id is not None and run_id in (None, active_run_id):
             active.scope.cancel()
@@ -122,6 +122,8 @@ class Runs:
             summary = await self.archive.summary(run_id)
         if summary is None:
             raise RpcError(Code.NO_SUCH_RUN, "Nothing is being tagged.")
+        if summary.status is RunStatus.RUNNING:
+            raise run_active(summary.run_id, "This run belongs to another process, which alone can cancel it.")
         stopped = active is not None and active.summary is summary
         return retold(Cancelled, summary, cancelled=stopped and summary.status is RunStatus.CANCELLED)
 

@@ -29,6 +29,11 @@ async def test_a_second_run_is_refused_in_the_same_and_in_another_process(tmp_pa
         for subject in (first, second):
             error = await subject.error("auto_tag_files")
             assert error["code"] == -32001 and error["data"]["run_id"] == run_id and error["message"]
+        # Who cannot cancel it says so, instead of answering as if it stood still.
+        error = await second.error("cancel", run_id=run_id)
+        assert (
+            error["code"] == -32001 and error["data"]["run_id"] == run_id and "another process" in error["message"]
+        )
         gate.set()
         assert (await first.complete(run_id))["processed_files"] == 60
         # The run that has said its last word is in nobody's way.

@@ -890,7 +890,9 @@ export interface Methods {
    * DatabaseUnavailable, NoSuchRun, NoApiKey, RunActive.
    */
   retry_failed: { params: RetryFailedParams; result: Started };
-  /** Cancels a run and answers once it has really stopped. May fail with DatabaseUnavailable, NoSuchRun. */
+  /**
+   * Cancels a run and answers once it has really stopped. May fail with DatabaseUnavailable, NoSuchRun, RunActive.
+   */
   cancel: { params: CancelParams; result: Cancelled };
   /**
    * Where a run stands, the files that it could not tag, and a dry run's proposals. May fail with

@@ -74,7 +74,7 @@ METHODS: dict[str, Method] = {
     "preview_request": Method(PreviewParams, files.preview_request, (*_LIBRARY, Code.REQUEST_REFUSED)),
     "auto_tag_files": Method(AutoTagParams, tagging.auto_tag_files, _START),
     "retry_failed": Method(RetryParams, tagging.retry_failed, _START),
-    "cancel": Method(CancelParams, tagging.cancel, _RUN),
+    "cancel": Method(CancelParams, tagging.cancel, (*_RUN, Code.RUN_ACTIVE)),
     "get_run": Method(RunParams, tagging.get_run, _RUN),
     "list_runs": Method(ListRunsParams, tagging.list_runs, _LIBRARY),
     "apply_proposals": Method(ApplyParams, tagging.apply_proposals, (*_RUN, Code.RUN_ACTIVE)),
