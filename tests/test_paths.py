@@ -55,6 +55,10 @@ HOMES = [
     "asset://localhost/%2Fhome%2Fann%2F",
     "http://asset.localhost/C%3A%5CUsers%5Cann%5C",
     "asset://localhost/mnt/backup/home/ann/",
+    "/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
+    "/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
+    "../../home/ann/",
+    "..\\..\\Users\\ann\\",
 ]
 
 
