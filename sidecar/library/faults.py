@@ -19,6 +19,7 @@ class Fault(StrEnum):
     FULL = "full"
     BROKEN_DISK = "broken_disk"
     REFUSED = "refused"
+    REPLACED = "replaced"
 
 
 SENTENCES: dict[Fault, str] = {
@@ -34,6 +35,8 @@ SENTENCES: dict[Fault, str] = {
     "on where it stopped.",
     Fault.BROKEN_DISK: "The disk reports errors on the database. Check the disk, then start tagging again.",
     Fault.REFUSED: "The database refused the change.",
+    Fault.REPLACED: "The library's file was replaced by another one meanwhile. What was under way belongs to the "
+    "old one; start again with the new one.",
 }
 OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
 
@@ -41,6 +44,7 @@ _ON_THE_WIRE = {
     Fault.FULL: DatabaseKind.READ_ONLY,
     Fault.BROKEN_DISK: DatabaseKind.CORRUPT,
     Fault.REFUSED: DatabaseKind.NOT_A_LIBRARY,
+    Fault.REPLACED: DatabaseKind.MISSING,
 }
 
 _BY_CODE = {

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
+from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_own_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
@@ -61,26 +62,44 @@ class BatchCount(Struct, frozen=True, kw_only=True):
     sources: Sources = Sources()
 
 
-def insert_run(connection: sqlite3.Connection, run: NewRun, vocabulary: Vocabulary) -> int:
-    """Adds a running run; its row id. Runs that a dead process left running become `interrupted`.
+def insert_run(connection: sqlite3.Connection, run: NewRun, vocabulary: str) -> int:
+    """Adds a running run that works by the vocabulary of that fingerprint; its row id.
 
     Only for the holder of the run lock: nobody else can be running then. Needs the tables.
     """
-    _keep_vocabulary(connection, vocabulary)
-    connection.execute(
-        "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
-    )
+    interrupt_dead(connection)
     names = NewRun.__struct_fields__
     cursor = connection.execute(
         f"""INSERT INTO auto_tag_runs (status, vocabulary, first_history_id, {", ".join(names)})
             VALUES (?, ?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
-        (RunStatus.RUNNING, vocabulary.fingerprint, *(getattr(run, name) for name in names)),
+        (RunStatus.RUNNING, vocabulary, *(getattr(run, name) for name in names)),
     )
     assert cursor.lastrowid is not None  # after an INSERT of one row
     return cursor.lastrowid
 
 
-def _keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
+def interrupt_dead(connection: sqlite3.Connection) -> None:
+    """Runs that a dead process left running become `interrupted`. Only for the holder of the run lock."""
+    connection.execute(
+        "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
+    )
+
+
+def has_run(connection: sqlite3.Connection, row: int, run_id: str) -> bool:
+    """Whether that row is that run's."""
+    if not has_own_tables(connection):
+        return False
+    found = connection.execute("SELECT 1 FROM auto_tag_runs WHERE id = ? AND run_id = ?", (row, run_id)).fetchone()
+    return found is not None
+
+
+def require_run(connection: sqlite3.Connection, row: int, run_id: str) -> None:
+    """Raises LibraryError REPLACED where that row is not that run's: a backup or another library lies there."""
+    if not has_run(connection, row, run_id):
+        raise LibraryError(Fault.REPLACED)
+
+
+def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
     """Remembers the tags behind a fingerprint, for `find_stale`."""
     connection.execute(
         "INSERT OR IGNORE INTO auto_tag_vocabularies (fingerprint, tags) VALUES (?, ?)",
@@ -96,7 +115,12 @@ def batch_row(count: BatchCount) -> str:
 
 
 def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
-    """The run's last state; `rest` is what was spent beside the batches whose rows are there."""
+    """The run's last state; `rest` is what was spent beside the batches whose rows are there.
+
+    Nothing in a database that has no such run: it has replaced the run's own.
+    """
+    if not has_run(connection, row, summary.run_id):
+        return
     if rest != Usage():
         count = BatchCount(
             batch=NO_BATCH,

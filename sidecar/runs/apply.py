@@ -28,6 +28,7 @@ from sidecar.runs.summary import summary_of
 from sidecar.runs.under_way import Revision
 from sidecar.runs.writing import Decided, Terms, Written, prepare, sum_of, write
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
+from sidecar.tagging.paths import is_same_name
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
 from sidecar.tagging.vocabulary import Vocabulary, normalise
@@ -122,7 +123,7 @@ class _ApplyingRun:
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         tables = self._knowledge.newer(transaction)
-        return book_run(transaction, self._knowledge, tables, self._run), tables
+        return book_run(transaction, self._knowledge, tables, self._run, self._source.vocabulary), tables
 
     def _commit(self, row: int, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
         """The proposals that still fit. On the writer thread."""
@@ -163,6 +164,8 @@ class _ApplyingRun:
         if snapshot is None:
             return GONE
         if snapshot.tags != entry.before or snapshot.record_id != entry.record_id:
+            return CHANGED_SINCE
+        if not is_same_name(snapshot.file.file_path, entry.file_path):
             return CHANGED_SINCE
         suggestion = _still_active(entry.suggestion, vocabulary)
         earlier = snapshot.record.change if snapshot.record else None

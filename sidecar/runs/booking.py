@@ -81,14 +81,24 @@ def new_run_id() -> str:
     return str(uuid.uuid4())
 
 
-def book_run(transaction: Transaction, knowledge: Knowledge, tables: Tables | None, new: NewRun) -> int:
-    """Adds a run's row with the vocabulary it works by; its number. Raises LibraryError NO_VOCABULARY."""
+def book_run(
+    transaction: Transaction,
+    knowledge: Knowledge,
+    tables: Tables | None,
+    new: NewRun,
+    fingerprint: str | None = None,
+) -> int:
+    """Adds a run's row; its number. Raises LibraryError NO_VOCABULARY.
+
+    `fingerprint` is that of the vocabulary by which its tags were chosen, None for the library's own.
+    """
     vocabulary = tables.vocabulary if tables else knowledge.vocabulary
     if not vocabulary.can_tag:
         raise LibraryError(Fault.NO_VOCABULARY)
     connection = transaction.connection
     create_tables(connection)
-    return run_rows.insert_run(connection, new, vocabulary)
+    run_rows.keep_vocabulary(connection, vocabulary)
+    return run_rows.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
 
 
 async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage) -> bool:

@@ -3,6 +3,8 @@
 from functools import partial
 
 from sidecar.contract import Undone
+from sidecar.library import run_rows
+from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.undo import undo_files, undoable_ids
 from sidecar.library.writer import Transaction
@@ -25,10 +27,12 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
         with revision.scope:
             for start in range(0, len(ids), PART_FILES):
                 left = len(ids) - start
-                restored += await library.write(partial(_undo_part, booked.row, ids[start : start + PART_FILES]))
+                restored += await library.write(partial(_undo_part, booked, ids[start : start + PART_FILES]))
                 left = max(0, left - PART_FILES)
     return Undone(run_id, restored, tagged - restored - left)
 
 
-def _undo_part(row: int, ids: list[int], transaction: Transaction) -> int:
-    return undo_files(transaction, row, ids)
+def _undo_part(booked: BookedRun, ids: list[int], transaction: Transaction) -> int:
+    run_rows.require_run(transaction.connection, booked.row, booked.run_id)
+    run_rows.interrupt_dead(transaction.connection)  # who asks who holds the run lock is told of no dead run
+    return undo_files(transaction, booked.row, ids)

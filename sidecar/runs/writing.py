@@ -14,7 +14,7 @@ from msgspec.structs import astuple, replace
 
 from sidecar.contract import Mode, Reason, Sources, Usage
 from sidecar.gemini.policy import GiveUp, Halve
-from sidecar.library import queries
+from sidecar.library import queries, run_rows
 from sidecar.library.changes import FileChange, Stamp, rows_of
 from sidecar.library.faults import LibraryError
 from sidecar.library.procedures import Rows, write_rows
@@ -24,8 +24,9 @@ from sidecar.library.run_rows import BatchCount
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge, Tables
-from sidecar.runs.outcomes import CHANGED, GONE, NO_TAGS, REFUSED, BatchOutcome, NotTagged, failures_of
+from sidecar.runs.outcomes import CHANGED, EXCLUDED, GONE, NO_TAGS, REFUSED, BatchOutcome, NotTagged, failures_of
 from sidecar.tagging.mappings import Mapping, Mappings
+from sidecar.tagging.paths import is_same_name
 from sidecar.tagging.tags import decide
 from sidecar.tagging.vocabulary import Vocabulary
 
@@ -121,7 +122,10 @@ def prepare(decisions: Decided, terms: Terms, *, files_written: bool = False) ->
 def commit(
     batch: Batch, asked: Asked, knowledge: Knowledge, terms: Terms, ready: Prepared, transaction: Transaction
 ) -> Written:
-    """Writes a batch of a run, for whose files `ready` was worked out before. Raises sqlite3.Error."""
+    """Writes a batch of a run, for whose files `ready` was worked out before.
+
+    Raises sqlite3.Error, LibraryError.
+    """
     tables = knowledge.newer(transaction)
     vocabulary = knowledge.vocabulary if tables is None else tables.vocabulary
     mappings = knowledge.mappings if tables is None else knowledge.mappings.corrected(tables.mappings)
@@ -130,14 +134,19 @@ def commit(
         decisions = decide_batch(batch, asked, mappings, vocabulary, terms.stamp.mode)
     if transaction.generation != batch.generation:
         decisions = _unless_changed(transaction.connection, decisions)
+    decisions = _unless_excluded(transaction.connection, decisions)
     if decisions is not ready.decided:
         ready = prepare(decisions, terms)
     return write(transaction, ready, terms, tables)
 
 
 def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
-    """Writes it; in a careful transaction without the files that the database refuses. Raises sqlite3.Error."""
+    """Writes it; in a careful transaction without the files that the database refuses.
+
+    Raises sqlite3.Error, LibraryError where the database is another than the run's.
+    """
     connection = transaction.connection
+    run_rows.require_run(connection, terms.stamp.row, terms.stamp.run_id)
     if transaction.careful and not terms.dry_run:
         ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
     write_rows(connection, ready.rows)
@@ -147,25 +156,37 @@ def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Table
 
 def _unless_changed(connection: sqlite3.Connection, decisions: Decided) -> Decided:
     """Without files that somebody has touched since the batch read them."""
-    now = queries.current_tags(connection, [entry.snapshot.file.id for entry in decisions.changes])
-    changes, not_tagged = [], dict(decisions.not_tagged)
+    ids = [entry.snapshot.file.id for entry in decisions.changes]
+    now, paths = queries.current_tags(connection, ids), queries.paths(connection, ids)
+    others: dict[int, NotTagged] = {}
     for entry in decisions.changes:
-        file_id = entry.snapshot.file.id
-        if now.get(file_id) == entry.snapshot.tags:
-            changes.append(entry)
-        else:
-            not_tagged[file_id] = CHANGED if file_id in now else GONE
-    if len(changes) == len(decisions.changes):
+        file = entry.snapshot.file
+        if file.id not in now:
+            others[file.id] = GONE
+        elif now[file.id] != entry.snapshot.tags or not is_same_name(paths[file.id], file.file_path):
+            others[file.id] = CHANGED
+    return _without(decisions, others)
+
+
+def _unless_excluded(connection: sqlite3.Connection, decisions: Decided) -> Decided:
+    """Without files that somebody has excluded since the batch read them."""
+    ids = [entry.snapshot.file.id for entry in decisions.changes]
+    excluded = {*ids} - {*queries.without_excluded(connection, ids)}
+    return _without(decisions, dict.fromkeys(excluded, EXCLUDED))
+
+
+def _without(decisions: Decided, others: dict[int, NotTagged]) -> Decided:
+    """The same object where there are none."""
+    if not others:
         return decisions
-    return replace(decisions, changes=changes, not_tagged=not_tagged)
+    changes = [entry for entry in decisions.changes if entry.snapshot.file.id not in others]
+    return replace(decisions, changes=changes, not_tagged=decisions.not_tagged | others)
 
 
 def _unless_refused(connection: sqlite3.Connection, decisions: Decided, stamp: Stamp) -> Decided:
     """Writes the files one by one; without those that the database refuses."""
     stopped = refused(connection, decisions.changes, lambda entry: write_rows(connection, rows_of(stamp, [entry])))
-    ids = {entry.snapshot.file.id for entry in stopped}
-    changes = [entry for entry in decisions.changes if entry.snapshot.file.id not in ids]
-    return replace(decisions, changes=changes, not_tagged=decisions.not_tagged | dict.fromkeys(ids, REFUSED))
+    return _without(decisions, dict.fromkeys((entry.snapshot.file.id for entry in stopped), REFUSED))
 
 
 # --- afterwards ---------------------------------------------------------------------------------

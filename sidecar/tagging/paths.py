@@ -55,6 +55,14 @@ def split(path: str) -> tuple[str, str]:
     return path[:cut], path[cut:]
 
 
+def is_same_name(path: str, other: str) -> bool:
+    """Whether a file at one place may be the one that was at the other: moved, but not another sound.
+
+    An id alone does not tell: a library that is scanned anew gives the old ones to other files.
+    """
+    return split(path)[1] == split(other)[1]
+
+
 def relative_path(path: str, root: str) -> str:
     """`path` below `root` or below its home directory, whichever cuts more; separators are `/`.
 

@@ -71,6 +71,8 @@ async def test_a_run_that_was_killed_is_undone_by_another_process(tmp_path: Path
         assert await undo(subject, run_id) == (30, 0)
         assert (await subject.result("count_untagged_files"))["count"] == 60
     assert files_and_tags(library) == before
+    # Already while the undo held the run lock: it did not pass for the run of a process that lives.
+    assert library.scalar("SELECT status FROM auto_tag_runs") == "interrupted"
 
 
 async def test_a_run_that_the_quota_ended_is_undone(tmp_path: Path) -> None:

@@ -107,6 +107,19 @@ async def test_an_added_tag_makes_the_files_stale_where_gemini_meant_it_before(t
         assert ("keyword", "Cavern") in library.tags(5) and ("keyword", "material:unobtainium") in library.tags(4)
 
 
+async def test_what_is_applied_is_as_old_as_the_dry_run_that_proposed_it(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    items = {4: item("folk:tavern", "calm", "inn-rest", "material:unobtainium time:night")}
+    async with standin.running(script=said(library, items)) as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(dry_run=True))["run_id"]
+        with library.edited() as shell:
+            add = "INSERT INTO tag_vocabulary (tag_type, tag_value, parent_tag) VALUES (?, ?, ?)"
+            shell.execute(add, ("keywords", "material:unobtainium", None))
+        await subject.result("apply_proposals", run_id=run_id)
+        stale = await subject.result("find_stale")
+        assert (stale["added_tags"], stale["file_ids"]) == ([name("keyword", "material:unobtainium")], [4])
+
+
 async def test_a_renamed_tag_is_one_retired_and_one_added(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     moods = {file_id: item("ambient", "eerie", "inn-rest", "time:night") for file_id in (2, 7)}

@@ -143,7 +143,8 @@ class Model(State):
         self.tags |= deepcopy(tagging["gone"])
 
     def apply(self, run: Row, source: Row, ids: Sequence[int], dates: Mapping[int, str]) -> None:
-        """Writes proposals of a dry run as a run of its own."""
+        """Writes proposals of a dry run as a run of its own, which has chosen its tags when that one did."""
+        run["vocabulary"] = source["vocabulary"]
         uses: list[Pair] = []
         for file_id in ids:
             proposal = source["proposals"][file_id]
