@@ -52,6 +52,12 @@ def test_a_glob_covers_nothing_else(glob: str, path: str) -> None:
     assert not Exclusions([glob]).cover(1, path, ROOT)
 
 
+def test_stars_in_a_row_are_not_tried_in_every_combination() -> None:
+    exclusions = Exclusions(["**/" * 200 + "x.mp3"])
+    assert not exclusions.cover(1, "/" + "folder/" * 60 + "y.mp3", "")
+    assert exclusions.cover(1, "/" + "folder/" * 60 + "x.mp3", "")
+
+
 def test_a_file_is_excluded_by_its_id() -> None:
     exclusions = Exclusions(file_ids=[7])
     assert exclusions.cover(7, "/any/path.mp3", ROOT)

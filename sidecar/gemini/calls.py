@@ -83,7 +83,15 @@ class Calls:
         self.pace = pace
 
     async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
-        """Gemini's reply, or why there will be none. Retries, waits and outages happen in here.
+        """Gemini's reply, or why there will be none. Retries, waits and outages happen in here."""
+        answer = await self.ask_while(lambda: True, request, batch, meter)
+        assert answer is not None
+        return answer
+
+    async def ask_while(
+        self, may_be_sent: Callable[[], bool], request: Request, batch: int, meter: Meter
+    ) -> Reply | Stop | None:
+        """As `ask`; None once the request is to be sent again but may not be any more.
 
         After the first End no request leaves: the others wait for their run to cut them off. Once a request
         was refused with the response schema and taken without, none is sent with it any more.
@@ -91,6 +99,8 @@ class Calls:
         tries, repeated, outages = Tries(), False, self.pace.outages
         while True:
             await self._way_free()
+            if not may_be_sent():
+                return None
             if (end := self._outage_over()) is not None:
                 self._over = True
                 return end
@@ -99,7 +109,8 @@ class Calls:
             if self._schema_refused:
                 tries = msgspec.structs.replace(tries, plain=True)
             version = self._version.without(tries.refused_by)
-            place = _Place(self._limiter, self.pace, version, partial(self._may_leave, tries, version))
+            still = partial(self._may_leave, may_be_sent, tries, version)
+            place = _Place(self._limiter, self.pace, version, still)
             try:
                 outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
                 if outcome is None:
@@ -212,9 +223,9 @@ class Calls:
             finally:
                 self._under_way.discard(scope)
 
-    def _may_leave(self, tries: Tries, version: str) -> bool:
+    def _may_leave(self, may_be_sent: Callable[[], bool], tries: Tries, version: str) -> bool:
         """Whether a request that was made before it got its place is still what would be made now."""
-        is_current = version == self._version.without(tries.refused_by)
+        is_current = version == self._version.without(tries.refused_by) and may_be_sent()
         return not self._over and is_current and (tries.plain or not self._schema_refused)
 
     async def _way_free(self) -> None:

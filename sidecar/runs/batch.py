@@ -5,7 +5,7 @@ May be cut off at any time, and is then asked for again by the next run: a batch
 its unknown tags stand for, waits in memory to be written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
 from msgspec import Struct
@@ -14,10 +14,13 @@ from sidecar.contract import Reason
 from sidecar.gemini.calls import Calls, Meter, Stop
 from sidecar.gemini.policy import End, GiveUp, Halve
 from sidecar.runs.knowledge import Knowledge
-from sidecar.runs.outcomes import BLOCKED, LEFT_OUT, UNUSABLE, NotTagged
+from sidecar.runs.outcomes import BLOCKED, EXCLUDED, LEFT_OUT, UNUSABLE, NotTagged
 from sidecar.runs.prompt import Prompt
 from sidecar.tagging.answers import RawTags, Reply, read_tagging
 from sidecar.tagging.records import Snapshot
+
+Allowed = Callable[[Sequence[int]], Awaitable[Collection[int]]]
+"""Those of the ids whose files are not excluded now."""
 
 
 class Asked(Struct, frozen=True):
@@ -43,12 +46,16 @@ class Batch:
     """Batch `number` (from 1) of a run.
 
     `generation` is the library's when the files were read: as long as it stands, nobody has changed them.
+    `exclusions` is what `Knowledge` counted then.
     """
 
-    def __init__(self, number: int, found: Found, generation: int, run_meter: Meter | None = None) -> None:
+    def __init__(
+        self, number: int, found: Found, generation: int, exclusions: int = 0, run_meter: Meter | None = None
+    ) -> None:
         self.number = number
         self.files = found.files
         self.generation = generation
+        self._exclusions = exclusions
         self.meter = Meter(run_meter)
         self.began_at = trio.current_time()
         self._found = found
@@ -63,17 +70,31 @@ class Batch:
         """Where the files lie, by id; of those that were gone before nobody knows it."""
         return self._found.other_paths | {entry.file.id: entry.file.file_path for entry in self.files}
 
-    async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge) -> Asked | End:
-        """Tags from Gemini for every file, or why not. Returns End when the run has to end."""
+    async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge, allowed: Allowed) -> Asked | End:
+        """Tags from Gemini for every file, or why not. Returns End when the run has to end.
+
+        Files that are excluded while a request waits are in no later one. Raises what `allowed` raises.
+        """
         tags: dict[int, RawTags] = {}
         not_tagged = dict(self._found.not_tagged)
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
-            answer = await calls.ask(prompt.tagging([s.file for s in part.files]), self.number, self.meter)
+            request = prompt.tagging([snapshot.file for snapshot in part.files])
+            known = self._exclusions
+            answer = await calls.ask_while(
+                lambda: knowledge.exclusions == known,  # noqa: B023 - awaited before `known` changes
+                request,
+                self.number,
+                self.meter,
+            )
             if isinstance(answer, End):
                 return answer
-            settled = settle(part, answer)
+            if answer is None:
+                self._exclusions = knowledge.exclusions
+                settled = _kept(part, await allowed([snapshot.file.id for snapshot in part.files]))
+            else:
+                settled = settle(part, answer)
             tags |= settled.tags
             not_tagged |= settled.not_tagged
             parts.extend(reversed(settled.parts))
@@ -123,6 +144,13 @@ def settle(part: Part, answer: Reply | Halve | GiveUp) -> Settled:
     if missing and not part.again:
         return Settled(tags, parts=(Part(missing, again=True),))
     return Settled(tags, _all(missing, LEFT_OUT))
+
+
+def _kept(part: Part, allowed: Collection[int]) -> Settled:
+    """The part once more, without files that are excluded now."""
+    kept = [snapshot for snapshot in part.files if snapshot.file.id in allowed]
+    excluded = [snapshot for snapshot in part.files if snapshot.file.id not in allowed]
+    return Settled(not_tagged=_all(excluded, EXCLUDED), parts=[Part(kept, part.again)] if kept else [])
 
 
 def _halved(part: Part, files: Sequence[Snapshot], alone: NotTagged) -> Settled:

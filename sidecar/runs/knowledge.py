@@ -30,6 +30,8 @@ class Knowledge:
         self.vocabulary = Vocabulary(())
         self.unknown_tags = UnknownTags(Mappings())
         self.generation = -1
+        self.exclusions = 0
+        """How often this process has changed what is excluded."""
 
     @property
     def mappings(self) -> Mappings:

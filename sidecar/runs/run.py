@@ -12,7 +12,7 @@ the library.
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -51,8 +51,8 @@ from sidecar.runs.writing import Terms, commit, decide_batch, lost_batch, prepar
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 1
-"""Batches whose request is made and waits for a place. More would be fixed too early: an exclusion that is
-added meanwhile, or tags that a person sets, would come too late for them.
+"""Batches whose request is made and waits for a place. More would be fixed too early: tags that a person sets
+meanwhile would cost a request whose answer is thrown away.
 """
 READY = 2
 """Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
@@ -164,18 +164,20 @@ class Run:
                 self._finish_early(End(RunStatus.QUOTA_EXHAUSTED, self._budget_gate.sentence))
                 return
             # Before the read: what is true in that generation may be relied on until the next.
-            generation = self._library.generation
+            generation, exclusions = self._library.generation, self._knowledge.exclusions
             try:
                 found = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
                 self._finish_early(_failed(error.sentence))
                 return
-            batch = Batch(number, found, generation, self._meter)
+            batch = Batch(number, found, generation, exclusions, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
 
     async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
         try:
-            asked = await batch.ask(calls, self.plan.prompt, self._knowledge)
+            asked = await batch.ask(calls, self.plan.prompt, self._knowledge, self._allowed)
+        except LibraryError as error:
+            asked = _failed(error.sentence)
         except Exception:
             log.exception("batch failed while asking")
             # Not a reason of content: the files are not at fault, and later runs must not set them apart.
@@ -187,6 +189,9 @@ class Run:
             self._finish_early(asked)
         else:
             writing.start_soon(self._write, batch, asked)
+
+    async def _allowed(self, ids: Sequence[int]) -> Collection[int]:
+        return {*await self._library.read(lambda connection, _: queries.without_excluded(connection, ids))}
 
     async def _write(self, batch: Batch, asked: Asked) -> None:
         try:

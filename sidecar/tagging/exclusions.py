@@ -38,7 +38,8 @@ class Exclusions:
 
 def _pattern(glob: str) -> str:
     # `translate` leaves a NUL as it is, and no path holds one.
-    return fnmatch.translate(glob.replace("**/", "\0")).replace("\0", "(?:.*/)?")
+    # In a row they mean what one does, and would be tried in every combination.
+    return fnmatch.translate(re.sub(r"(?:\*\*/)+", "\0", glob)).replace("\0", "(?:.*/)?")
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from sidecar.demo import standin
-from sidecar.demo.standin import Reply, StandIn
+from sidecar.demo.standin import Received, Reply, StandIn
 from tests import harness
 from tests.harness import Client, Library, Message
 
@@ -156,7 +156,7 @@ async def run_with_a_late_exclusion(subject: Client, gemini: StandIn, excluding:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
-async def test_a_glob_added_in_the_middle_of_a_run_keeps_files_out_of_the_batches_to_come(
+async def test_a_glob_added_in_the_middle_of_a_run_keeps_files_out_of_the_requests_to_come(
     tmp_path: Path, elsewhere: bool
 ) -> None:
     library = harness.library(tmp_path, 80)
@@ -169,17 +169,35 @@ async def test_a_glob_added_in_the_middle_of_a_run_keeps_files_out_of_the_batche
         excluding = other if elsewhere else subject
         done = await run_with_a_late_exclusion(subject, gemini, excluding, "Creatures")
         assert done["status"] == "completed" and done["failed_files"] == 0
-        # One request was under way and one batch more was read ahead.
-        late = {file_id for file_id in folder if file_id > 20}
-        check_absent(library, gemini, late, since=2)
-        assert done["skipped_files"] == len(late) and done["processed_files"] == 80 - len(late)
+        # One request was under way; another process's exclusion is not noticed by the one that was made ahead.
+        unseen = 20 if elsewhere else 10
+        check_absent(library, gemini, {file_id for file_id in folder if file_id > unseen}, since=unseen // 10)
+        assert done["skipped_files"] == len(folder) and done["processed_files"] == 80 - len(folder)
         failures = (await subject.result("get_run"))["failures"]
-        assert {failure["file_id"] for failure in failures} == late
+        assert {failure["file_id"] for failure in failures} == folder
         assert {failure["reason"] for failure in failures} == {"changed"}
         assert "excluded" in failures[0]["message"]
         assert all("/Creatures/" in failure["file_path"] for failure in failures)
-    for file_id in late:
+    for file_id in folder:
         assert library.file(file_id) == library.baseline["audio_files"][file_id]
+
+
+async def test_what_is_excluded_while_a_run_waits_is_not_asked_for_again(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    asked = trio.Event()
+
+    def script(_: Received) -> Reply:
+        asked.set()
+        return standin.rate_limited("2s")
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.result("auto_tag_files", batch_size=20, max_parallel=1))["run_id"]
+        with trio.fail_after(20):
+            await asked.wait()
+        await subject.result("add_exclusion", glob="*")
+        gemini.script = None
+        done = await subject.complete(run_id)
+        assert (done["status"], done["skipped_files"], gemini.arrived) == ("completed", 40, 1)
 
 
 async def test_what_was_excluded_after_it_was_tagged_is_neither_stale_nor_touched(tmp_path: Path) -> None:

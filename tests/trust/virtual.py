@@ -156,7 +156,8 @@ async def tag(server: Server, *, batches: int, size: int, parallel: int, **chang
         async with trio.open_nursery() as nursery:
 
             async def ask(number: int) -> None:
-                asked = await Batch(number, Found(_files(number, size)), 0, meter).ask(calls, prompt, knowledge)
+                batch = Batch(number, Found(_files(number, size)), 0, run_meter=meter)
+                asked = await batch.ask(calls, prompt, knowledge, _all_allowed)
                 if isinstance(asked, End):
                     ends.append(asked)
                     nursery.cancel_scope.cancel()
@@ -214,3 +215,7 @@ def early(journal: Sequence[Exchange]) -> list[Exchange]:
         if exchange.sent_at < closed_until - 1e-9:
             found.append(exchange)
     return found
+
+
+async def _all_allowed(ids: Sequence[int]) -> Sequence[int]:
+    return ids
