@@ -3,10 +3,10 @@
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sidecar import __version__
-from sidecar.contract import NAME, BatchSize, FileId, Mode, Parallel, Price, Prices, Reason
+from sidecar.contract import NAME, BatchSize, Currency, FileId, Mode, Parallel, Price, Reason
 
 STOPPED: Final = 130
 """The exit code of a command that a signal has stopped."""
@@ -123,7 +123,7 @@ class _Within:
 
 
 def _currency(text: str) -> str:
-    [bounds] = Prices.__annotations__["currency"].__metadata__
+    _, bounds = get_args(Currency)
     if len(text) <= bounds.max_length:
         return text
     raise argparse.ArgumentTypeError(f"{text!r} is longer than {bounds.max_length} letters.")

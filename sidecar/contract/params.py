@@ -1,30 +1,48 @@
 """Every method's params, and how they are decoded: strictly, unknown fields refused by name."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from sidecar.contract.addresses import base_url_fault
 from sidecar.contract.errors import invalid_params
-from sidecar.contract.words import (
+from sidecar.contract.values import (
+    CURRENCY,
+    FILE_ID,
+    INVALID_TAG,
+    MAX_REQUESTS,
+    MAX_TOKENS,
+    MODE,
+    MODEL,
+    PER,
+    TAG_TYPE,
+    VALID_TAG,
     BatchSize,
-    BudgetPeriod,
     FileId,
     Limit,
-    Mode,
     ModelId,
     Parallel,
-    Reason,
     Seconds,
-    ServiceTier,
+    means,
 )
+from sidecar.contract.words import BudgetPeriod, Mode, Reason, ServiceTier
 
 TagTypeWord = Literal["genre", "mood", "occasion", "keyword", "keywords"]
 """`keywords` is how `tag_vocabulary` spells the keyword type."""
 TagText = Annotated[str, Meta(min_length=1, max_length=200)]
 Glob = Annotated[str, Meta(min_length=1, max_length=4096)]
 Price = Annotated[float, Meta(ge=0, le=1e9)]
+Currency = Annotated[str, Meta(max_length=16)]
+ApiKey = Annotated[str, Meta(max_length=4096)]
+BaseUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=2048)]
+Hints = Annotated[str, Meta(max_length=2000)]
+Attempts = Annotated[int, Meta(ge=1, le=100)]
+Timeout = Annotated[float, Meta(gt=0, le=3600)]
+
+BATCH_SIZE: Final = means("Files in one request to Gemini.")
+MAX_PARALLEL: Final = means("Requests to Gemini that are open at the same time.")
+FILE_IDS: Final = means("Row ids of `audio_files`, tagged files too; null: all untagged files.")
 
 
 class Params(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,18 +62,35 @@ class ConfigureParams(Params, frozen=True, kw_only=True):
     `hints`: house words and language for Gemini, placed after the stable instruction.
     """
 
-    api_key: Annotated[str, Meta(max_length=4096)] | None = None
-    model: ModelId | None = None
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$", max_length=2048)] | None = None
-    batch_size: BatchSize | None = None
-    max_parallel: Parallel | None = None
-    request_timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] | None = None
-    max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
-    backoff_base_seconds: Seconds | None = None
-    backoff_max_seconds: Seconds | None = None
-    outage_max_seconds: Seconds | None = None
-    hints: Annotated[str, Meta(max_length=2000)] | None = None
-    service_tier: ServiceTier | None = None
+    api_key: Annotated[ApiKey | None, means("The key for Gemini. Empty: the key is forgotten.")] = None
+    model: Annotated[ModelId | None, MODEL] = None
+    base_url: Annotated[
+        BaseUrl | None,
+        means("Where requests to Gemini go: a host that can exist, with or without a port and a path."),
+    ] = None
+    batch_size: Annotated[BatchSize | None, BATCH_SIZE] = None
+    max_parallel: Annotated[Parallel | None, MAX_PARALLEL] = None
+    request_timeout_seconds: Annotated[
+        Timeout | None, means("How long one attempt may take, in seconds, slow answers included.")
+    ] = None
+    max_attempts: Annotated[Attempts | None, means("How often a request is sent before its files fail.")] = None
+    backoff_base_seconds: Annotated[
+        Seconds | None, means("The longest first wait after a failure, in seconds; doubled from one to the next.")
+    ] = None
+    backoff_max_seconds: Annotated[
+        Seconds | None,
+        means("The longest wait between two attempts, in seconds."),
+    ] = None
+    outage_max_seconds: Annotated[
+        Seconds | None, means("How long an outage is waited out, in seconds, before the run ends.")
+    ] = None
+    hints: Annotated[
+        Hints | None,
+        means("House words, language: put after the part of the instruction that stays the same. Empty: none."),
+    ] = None
+    service_tier: Annotated[
+        ServiceTier | None, means("`flex` costs half; where Gemini sheds it, `standard` is used for that request.")
+    ] = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a `base_url` to which no request can be sent: more than a pattern can say."""
@@ -66,14 +101,14 @@ class ConfigureParams(Params, frozen=True, kw_only=True):
 class CheckKeyParams(Params, frozen=True, kw_only=True):
     """`verify`: try the key against the API instead of only looking whether there is one."""
 
-    verify: bool = False
+    verify: Annotated[bool, means("Tries the key against the API.")] = False
 
 
 class UntaggedParams(Params, frozen=True, kw_only=True):
     """A page of untagged files: at most `limit`, with ids above `after_id`."""
 
-    limit: Limit | None = None
-    after_id: FileId = 0
+    limit: Annotated[Limit | None, means("At most so many files; null: all.")] = None
+    after_id: Annotated[FileId, means("Only files with a higher id.")] = 0
 
 
 class AutoTagParams(Params, frozen=True, kw_only=True):
@@ -82,114 +117,121 @@ class AutoTagParams(Params, frozen=True, kw_only=True):
     `dry_run`: nothing is written but proposals, which `get_run` shows and `apply_proposals` writes.
     """
 
-    batch_size: BatchSize | None = None
-    max_parallel: Parallel | None = None
-    file_ids: list[FileId] | None = None
-    mode: Mode = Mode.MERGE
-    dry_run: bool = False
-    model: ModelId | None = None
+    batch_size: Annotated[BatchSize | None, BATCH_SIZE] = None
+    max_parallel: Annotated[Parallel | None, MAX_PARALLEL] = None
+    file_ids: Annotated[list[FileId] | None, FILE_IDS] = None
+    mode: Annotated[Mode, MODE] = Mode.MERGE
+    dry_run: Annotated[bool, means("Stores what the run proposes and writes no tag.")] = False
+    model: Annotated[ModelId | None, means("The id of a Gemini model; null: the configured one.")] = None
 
 
 class CancelParams(Params, frozen=True, kw_only=True):
     """The run to stop; null: the active one."""
 
-    run_id: str | None = None
+    run_id: Annotated[str | None, means("The run to stop; null: the active one.")] = None
 
 
 class RunParams(Params, frozen=True, kw_only=True):
     """The run to tell of; null: the latest."""
 
-    run_id: str | None = None
+    run_id: Annotated[str | None, means("The run; null: the latest.")] = None
 
 
 class RetryParams(Params, frozen=True, kw_only=True):
     """The failed files of a run (null: the latest), of these reasons only (null: all)."""
 
-    run_id: str | None = None
-    reasons: list[Reason] | None = None
+    run_id: Annotated[str | None, means("The run whose failed files are tried again; null: the latest.")] = None
+    reasons: Annotated[
+        list[Reason] | None, means("Only files that were not tagged for these; null: all that failed.")
+    ] = None
 
 
 class UndoParams(Params, frozen=True, kw_only=True):
     """The run to take back."""
 
-    run_id: str
+    run_id: Annotated[str, means("The run to take back.")]
 
 
 class ApplyParams(Params, frozen=True, kw_only=True):
     """Which of a dry run's proposals are written: all or these files, without the rejected ones."""
 
-    run_id: str
-    accept: Literal["all"] | list[FileId] = "all"
-    reject: list[FileId] = []
+    run_id: Annotated[str, means("The dry run.")]
+    accept: Annotated[
+        Literal["all"] | list[FileId], means("Which files' proposals are written: `all` of them, or these.")
+    ] = "all"
+    reject: Annotated[list[FileId], means("Files whose proposals are not written.")] = []
 
 
 class ListRunsParams(Params, frozen=True, kw_only=True):
     """How many runs, newest first."""
 
-    limit: Limit = 20
+    limit: Annotated[Limit, means("At most so many runs.")] = 20
 
 
 class FileParams(Params, frozen=True, kw_only=True):
     """One file of the library."""
 
-    file_id: FileId
+    file_id: Annotated[FileId, FILE_ID]
 
 
 class EstimateParams(Params, frozen=True, kw_only=True):
     """What a run over these files (null: all untagged) would take."""
 
-    batch_size: BatchSize | None = None
-    file_ids: list[FileId] | None = None
+    batch_size: Annotated[BatchSize | None, BATCH_SIZE] = None
+    file_ids: Annotated[list[FileId] | None, FILE_IDS] = None
 
 
 class Prices(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Money per million tokens. `cached` is the price of prompt tokens that Gemini had in its cache."""
 
-    input: Price
-    output: Price
-    cached: Price | None = None
-    currency: Annotated[str, Meta(max_length=16)] = "USD"
+    input: Annotated[Price, means("Price of a million prompt tokens.")]
+    output: Annotated[Price, means("Price of a million tokens of answers.")]
+    cached: Annotated[
+        Price | None,
+        means("Price of a million prompt tokens that Gemini has in its cache; null: that of `input`."),
+    ] = None
+    currency: Annotated[Currency, CURRENCY] = "USD"
 
 
 class EstimateCostParams(EstimateParams, frozen=True, kw_only=True):
     """As `estimate`, with the prices to count in."""
 
-    prices: Prices
+    prices: Annotated[Prices, means("What tokens cost, per million.")]
 
 
 class PreviewParams(Params, frozen=True, kw_only=True):
     """The files whose requests are to be shown."""
 
-    file_ids: list[FileId]
-    batch_size: BatchSize | None = None
+    file_ids: Annotated[list[FileId], means("Row ids of `audio_files`; files that are tagged may be among them.")]
+    batch_size: Annotated[BatchSize | None, BATCH_SIZE] = None
 
 
 class BudgetParams(Params, frozen=True, kw_only=True):
     """What runs may spend from now on; null: no bound. Tokens are prompt, output and thoughts together."""
 
-    max_requests: Limit | None = None
-    max_tokens: Limit | None = None
-    per: BudgetPeriod = BudgetPeriod.RUN
+    max_requests: Annotated[Limit | None, MAX_REQUESTS] = None
+    max_tokens: Annotated[Limit | None, MAX_TOKENS] = None
+    per: Annotated[BudgetPeriod, PER] = BudgetPeriod.RUN
 
 
 class DeleteMappingParams(Params, frozen=True, kw_only=True):
     """One entry of the mapping cache."""
 
-    tag_type: TagTypeWord
-    invalid_tag: TagText
+    tag_type: Annotated[TagTypeWord, TAG_TYPE]
+    invalid_tag: Annotated[TagText, INVALID_TAG]
 
 
 class SetMappingParams(DeleteMappingParams, frozen=True, kw_only=True):
     """`valid_tag`: an active tag of that type, or `REMOVE` to drop the invalid one."""
 
-    valid_tag: TagText
+    valid_tag: Annotated[TagText, VALID_TAG]
 
 
 class ExclusionParams(Params, frozen=True, kw_only=True):
     """A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path."""
 
-    glob: Glob | None = None
-    file_id: FileId | None = None
+    glob: Annotated[Glob | None, means("Files whose path fits it: the path as sent, or the whole path.")] = None
+    file_id: Annotated[FileId | None, FILE_ID] = None
 
 
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:

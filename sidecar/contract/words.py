@@ -1,20 +1,9 @@
-"""Words and bounded values that params, results and notifications share."""
+"""Words that params, results and notifications share."""
 
 from enum import StrEnum
-from typing import Annotated
-
-from msgspec import Meta
 
 PROTOCOL_VERSION = 1
 NAME = "ligeia-sidecar"
-
-FileId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""A row id of `audio_files`: what SQLite can hold."""
-Limit = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-BatchSize = Annotated[int, Meta(ge=1, le=500)]
-Parallel = Annotated[int, Meta(ge=1, le=32)]
-ModelId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
-Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class Reason(StrEnum):

@@ -1,12 +1,12 @@
 """`rpc.discover`: the METHODS table and the contract's types as an OpenRPC document.
 
 Nothing is listed here that stands elsewhere: params, results and their bounds come from the types that
-decode the calls and encode the answers, sentences from their docstrings. Added are only the words for
-errors, here, and for fields, in `fields`. OpenRPC counts in JSON Schema draft 7 (https://spec.open-rpc.org).
+decode the calls and encode the answers, sentences from their docstrings and from `means` on their fields.
+Added are only the words for errors. OpenRPC counts in JSON Schema draft 7 (https://spec.open-rpc.org).
 """
 
 from functools import cache
-from typing import Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -24,8 +24,8 @@ from sidecar.contract import (
     DatabaseKind,
     Event,
     Progress,
+    means,
 )
-from sidecar.rpc.fields import meaning
 from sidecar.rpc.methods import METHODS, Method
 
 OPENRPC_VERSION: Final = "1.3.2"
@@ -37,19 +37,19 @@ Json = dict[str, Any]
 class DatabaseErrorData(Struct, frozen=True):
     """Why the database cannot be used, for programs."""
 
-    kind: DatabaseKind
+    kind: Annotated[DatabaseKind, means("What is wrong with the database.")]
 
 
 class ActiveRunData(Struct, frozen=True):
     """The run that is under way, in this process or another; null in the moment before it is booked."""
 
-    run_id: str | None
+    run_id: Annotated[str | None, means("The run that is under way; null in the moment before it is booked.")]
 
 
 class RefusalData(Struct, frozen=True):
     """Google's word for the refusal, or the HTTP status."""
 
-    status: str
+    status: Annotated[str, means("Google's word for the refusal, or the HTTP status.")]
 
 
 ERRORS: Final[dict[Code, tuple[str, type[Struct] | None]]] = {
@@ -94,7 +94,7 @@ def document() -> Json:
         ],
         "components": {
             "schemas": {
-                name: _with_descriptions(name, schema if name in received else _as_written(schema))
+                name: _with_lone_references(schema if name in received else _as_written(schema))
                 for name, schema in components.items()
                 if name not in spelled_out
             },
@@ -131,25 +131,22 @@ def _call(name: str, method: Method, params: Json, result: Json) -> Json:
         "summary": _sentence(method.run),
         **({"description": _sentence(method.params)} if fields else {}),
         "paramStructure": "by-name",
-        "params": [
-            _param(field, schema, meaning(method.params.__name__, field), field in params["required"])
-            for field, schema in fields.items()
-        ],
+        "params": [_param(field, schema, field in params["required"]) for field, schema in fields.items()],
         "result": {"name": "result", "required": True, "schema": result},
         "errors": [{"$ref": f"#/components/errors/{code.name}"} for code in (*method.errors, *EVERYWHERE)],
     }
 
 
-def _param(name: str, field: Json, description: str, required: bool) -> Json:
+def _param(name: str, field: Json, required: bool) -> Json:
     """A content descriptor. What is optional may be null, which means the default (contract 9)."""
-    schema: Json = {key: value for key, value in field.items() if key != "default"}
+    schema: Json = {key: value for key, value in field.items() if key not in ("default", "description")}
     if not required and not _takes_null(schema):
         schema = {"anyOf": [schema, {"type": "null"}]}
     if "default" in field:
         schema["default"] = field["default"]
     return {
         "name": name,
-        "description": description,
+        "description": field.get("description", ""),
         "required": required,
         "schema": schema,
     }
@@ -179,16 +176,16 @@ def _as_written(schema: Json) -> Json:
     }
 
 
-def _with_descriptions(owner: str, schema: Json) -> Json:
-    """A copy whose fields say what they mean; a `$ref` stands alone, as draft 7 ignores its neighbours."""
+def _with_lone_references(schema: Json) -> Json:
+    """A copy in whose fields a `$ref` stands alone: draft 7 ignores its neighbours, such as a description."""
     if "properties" not in schema:
         return schema
     fields = {}
     for name, field in schema["properties"].items():
-        described = {"description": meaning(owner, name), **field}
-        if "$ref" in described:
-            described["allOf"] = [{"$ref": described.pop("$ref")}]
-        fields[name] = described
+        apart = dict(field)
+        if "$ref" in apart:
+            apart["allOf"] = [{"$ref": apart.pop("$ref")}]
+        fields[name] = apart
     return {**schema, "properties": fields}
 
 
