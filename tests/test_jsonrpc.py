@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.contract import Code
+from sidecar.contract import ActiveRunData, Code
 from sidecar.rpc.jsonrpc import (
     Call,
     Item,
@@ -163,7 +163,7 @@ def test_half_a_character_costs_nothing_but_itself(half: bytes) -> None:
 
 
 def test_an_error_has_data_only_when_there_is_some() -> None:
-    assert json.loads(error_line(b"1", Code.RUN_ACTIVE, "busy", {"run_id": "r"}))["error"] == {
+    assert json.loads(error_line(b"1", Code.RUN_ACTIVE, "busy", ActiveRunData("r")))["error"] == {
         "code": -32001,
         "message": "busy",
         "data": {"run_id": "r"},

@@ -1,7 +1,11 @@
-"""Error codes, the words that go with them, and the exception that carries one to the wire."""
+"""Error codes, the words and data that go with them, and the exception that carries one to the wire."""
 
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Annotated, Final
+
+from msgspec import Struct
+
+from sidecar.contract.values import means
 
 OWN_ERROR: Final = "The sidecar met an error of its own; its log says where."
 """Of a call or a run that met a defect."""
@@ -34,10 +38,31 @@ class DatabaseKind(StrEnum):
     NO_VOCABULARY = "no_vocabulary"
 
 
+class DatabaseErrorData(Struct, frozen=True):
+    """Why the database cannot be used, for programs."""
+
+    kind: Annotated[DatabaseKind, means("What is wrong with the database.")]
+
+
+class ActiveRunData(Struct, frozen=True):
+    """The run that is under way, in this process or another; null in the moment before it is booked."""
+
+    run_id: Annotated[str | None, means("The run that is under way; null in the moment before it is booked.")]
+
+
+class RefusalData(Struct, frozen=True):
+    """Google's word for the refusal, or the HTTP status."""
+
+    status: Annotated[str, means("Google's word for the refusal, or the HTTP status.")]
+
+
+ErrorData = DatabaseErrorData | ActiveRunData | RefusalData
+
+
 class RpcError(Exception):
     """A call's failure as the shell sees it: a code, a sentence to act on, and data for programs."""
 
-    def __init__(self, code: Code, message: str, data: dict[str, Any] | None = None) -> None:
+    def __init__(self, code: Code, message: str, data: ErrorData | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

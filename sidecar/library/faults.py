@@ -4,7 +4,7 @@ import sqlite3
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.contract import Code, DatabaseKind, RpcError
+from sidecar.contract import Code, DatabaseErrorData, DatabaseKind, RpcError
 
 
 class Fault(StrEnum):
@@ -77,7 +77,7 @@ class LibraryError(Exception):
     def on_the_wire(self) -> RpcError:
         """Error -32010 with `data.kind`."""
         kind = _ON_THE_WIRE.get(self.fault) or DatabaseKind(self.fault.value)
-        return RpcError(Code.DATABASE_UNAVAILABLE, self.sentence, {"kind": kind.value})
+        return RpcError(Code.DATABASE_UNAVAILABLE, self.sentence, DatabaseErrorData(kind))
 
 
 def translated(error: sqlite3.Error, path: Path) -> LibraryError:

@@ -6,7 +6,7 @@ Added are only the words for errors. OpenRPC counts in JSON Schema draft 7 (http
 """
 
 from functools import cache
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -18,13 +18,15 @@ from sidecar.contract import (
     NAME,
     OWN_ERROR,
     PROGRESS,
+    ActiveRunData,
     BatchReport,
     Code,
     Completion,
-    DatabaseKind,
+    DatabaseErrorData,
+    ErrorData,
     Event,
     Progress,
-    means,
+    RefusalData,
 )
 from sidecar.rpc.methods import METHODS, Method
 
@@ -33,26 +35,7 @@ OPENRPC_VERSION: Final = "1.3.2"
 
 Json = dict[str, Any]
 
-
-class DatabaseErrorData(Struct, frozen=True):
-    """Why the database cannot be used, for programs."""
-
-    kind: Annotated[DatabaseKind, means("What is wrong with the database.")]
-
-
-class ActiveRunData(Struct, frozen=True):
-    """The run that is under way, in this process or another; null in the moment before it is booked."""
-
-    run_id: Annotated[str | None, means("The run that is under way; null in the moment before it is booked.")]
-
-
-class RefusalData(Struct, frozen=True):
-    """Google's word for the refusal, or the HTTP status."""
-
-    status: Annotated[str, means("Google's word for the refusal, or the HTTP status.")]
-
-
-ERRORS: Final[dict[Code, tuple[str, type[Struct] | None]]] = {
+ERRORS: Final[dict[Code, tuple[str, type[ErrorData] | None]]] = {
     Code.PARSE_ERROR: ("The line is not JSON, or too long.", None),
     Code.INVALID_REQUEST: ("The JSON is not a JSON-RPC 2.0 request.", None),
     Code.METHOD_NOT_FOUND: ("There is no such method.", None),

@@ -14,6 +14,7 @@ from sidecar.contract import (
     Preview,
     PreviewedRequest,
     PreviewParams,
+    RefusalData,
     RpcError,
     Usage,
     invalid_params,
@@ -88,7 +89,7 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
         sizes = await body_sizes(requests, settings, version)
     except GeminiError as error:
         message = f"With these settings no request can be made: {error.detail}."
-        raise RpcError(Code.REQUEST_REFUSED, message, {"status": error.status or error.kind.value}) from None
+        raise RpcError(Code.REQUEST_REFUSED, message, RefusalData(error.status or error.kind.value)) from None
     told: set[str] = set()
     for request in requests:
         for file in msgspec.json.decode(request.text)["files"]:

@@ -4,7 +4,7 @@ import sqlite3
 
 import trio
 
-from sidecar.contract import Code, RpcError
+from sidecar.contract import ActiveRunData, Code, RpcError
 from sidecar.library import run_rows
 from sidecar.library.connections import Shape
 from sidecar.library.lock import RunLock
@@ -12,6 +12,8 @@ from sidecar.library.store import Library
 
 HOLDER_PATIENCE_SECONDS = 1.0
 PROBES = 3
+UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
+ELSEWHERE = "Another process is tagging this library. Wait for its end or cancel it there."
 
 
 async def take_run_lock(library: Library) -> RunLock:
@@ -39,10 +41,6 @@ def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
     return run_rows.running_run(connection)
 
 
-UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
-ELSEWHERE = "Another process is tagging this library. Wait for its end or cancel it there."
-
-
 def run_active(run_id: str | None, sentence: str = UNDER_WAY) -> RpcError:
     """-32001: one run at a time."""
-    return RpcError(Code.RUN_ACTIVE, sentence, {"run_id": run_id})
+    return RpcError(Code.RUN_ACTIVE, sentence, ActiveRunData(run_id))

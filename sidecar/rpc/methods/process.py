@@ -12,6 +12,7 @@ from sidecar.contract import (
     Code,
     ConfigureParams,
     NoParams,
+    RefusalData,
     RpcError,
     Status,
 )
@@ -76,7 +77,7 @@ def _accepts_key(error: GeminiError) -> bool:
             raise RpcError(
                 Code.REQUEST_REFUSED,
                 f"The API key could not be checked: {cause}. {_what_to_do(error)}",
-                {"status": error.status or error.kind.value},
+                RefusalData(error.status or error.kind.value),
             )
 
 
