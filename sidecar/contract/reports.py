@@ -22,7 +22,7 @@ from sidecar.contract.values import (
     TagValue,
     means,
 )
-from sidecar.contract.words import TagType
+from sidecar.contract.words import Reason, TagType
 
 
 class Sources(Struct, frozen=True):
@@ -76,7 +76,7 @@ class BatchRow(Struct, frozen=True):
 class ReasonCount(Struct, frozen=True):
     """How many files were not tagged for a reason."""
 
-    reason: Annotated[str, means("A word of `Reason`.")]
+    reason: Annotated[Reason, means("A word of `Reason`.")]
     files: Annotated[int, means("Files that were not tagged for it.")]
 
 

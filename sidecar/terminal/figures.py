@@ -13,6 +13,7 @@ from sidecar.terminal.display import Display, sorry
 from sidecar.terminal.session import Signals, ask, over_library
 from sidecar.terminal.words import (
     MODE_WORDS,
+    REASON_WORDS,
     STATUS_WORDS,
     TYPE_WORDS,
     counted,
@@ -20,7 +21,6 @@ from sidecar.terminal.words import (
     money,
     number,
     outcome,
-    reason_words,
     source_counts,
 )
 
@@ -117,7 +117,7 @@ def _show_report(display: Display, found: Report) -> None:
         rows = [_type_row(found, kind) for kind in TagType]
         display.table("Tags by type", ("Type", "Values", "Set", "Most used"), rows, numbers=(1, 2))
     if found.failures:
-        failures = [(entry.reason, reason_words(entry.reason), number(entry.files)) for entry in found.failures]
+        failures = [(entry.reason, REASON_WORDS[entry.reason], number(entry.files)) for entry in found.failures]
         display.table("Files that were not tagged", ("Reason", "", "Files"), failures, numbers=(2,))
     if found.worries:
         shown = found.worries[:_WORRIES]

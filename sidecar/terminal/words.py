@@ -20,7 +20,7 @@ TYPE_WORDS: Final = {
     TagType.OCCASION: "Occasions",
     TagType.KEYWORD: "Keywords",
 }
-_REASON_WORDS: Final = {
+REASON_WORDS: Final = {
     Reason.MISSING_IN_RESPONSE: "Left out of the answer",
     Reason.INVALID_TAGS: "No valid tags",
     Reason.BLOCKED: "Blocked by Gemini",
@@ -48,11 +48,6 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 def printable(text: str) -> str:
     """The text without what could steer a terminal or disorder a page: file names are anybody's."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def reason_words(reason: str) -> str:
-    """A reason for a chart or a table; one that is not known as it is written."""
-    return _REASON_WORDS[Reason(reason)] if reason in [*Reason] else reason
 
 
 def source_counts(sources: Sources) -> list[tuple[str, int]]:

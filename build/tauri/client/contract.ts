@@ -403,7 +403,7 @@ export type TagType = "genre" | "keyword" | "mood" | "occasion";
 /** How many files were not tagged for a reason. */
 export interface ReasonCount {
   /** A word of `Reason`. */
-  reason: string;
+  reason: Reason;
   /** Files that were not tagged for it. */
   files: number;
 }

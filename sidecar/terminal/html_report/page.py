@@ -13,13 +13,13 @@ from sidecar.terminal.html_report.elements import Child, document, element, styl
 from sidecar.terminal.html_report.style import STYLE
 from sidecar.terminal.words import (
     MODE_WORDS,
+    REASON_WORDS,
     STATUS_WORDS,
     TYPE_WORDS,
     counted,
     moment,
     number,
     outcome,
-    reason_words,
     source_counts,
 )
 
@@ -183,7 +183,7 @@ def _sources(report: Report) -> Element:
 def _failures(report: Report) -> Element:
     if not report.failures:
         return none("None failed, none was skipped.")
-    counts = [(reason_words(entry.reason), entry.files) for entry in report.failures]
+    counts = [(REASON_WORDS[entry.reason], entry.files) for entry in report.failures]
     return cards(bar_card("failures", "failures", "By reason", counts, ("Reason", "Files")))
 
 
