@@ -125,14 +125,23 @@ ID_MIN, ID_MAX = -(2**63), 2**63 - 1
     ("kind", "needed", "name", "taken", "refused"),
     [
         (params.ConfigureParams, {}, "api_key", ["", "k" * 4096], ["k" * 4097]),
-        (params.ConfigureParams, {}, "model", ["m", "m" * 128], ["", "m" * 129, "-m", "a b"]),
+        (params.ConfigureParams, {}, "model", ["m", "m" * 128], ["", "m" * 129, "-m", "a b", "m\n"]),
         (
             params.ConfigureParams,
             {},
             "base_url",
             ["http://a", "https://a", "https://a/" + "a" * 2038],
             [
-                *("", "ftp://a", "https://", "https://a b", " https://a", "xhttps://a", "https://a/" + "a" * 2039),
+                *(
+                    "",
+                    "ftp://a",
+                    "https://",
+                    "https://a\n",
+                    "https://a b",
+                    " https://a",
+                    "xhttps://a",
+                    "https://a/" + "a" * 2039,
+                ),
                 *("http://a..b", "http://[::1", "http://a:99999", "http://:80"),
             ],
         ),
