@@ -30,7 +30,7 @@ from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
 
-END_SECONDS = 0.9
+END_SECONDS = 0.7
 """For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
 MOST_OPEN_CALLS = 10_000
 """A call that waits takes some 8 KB. While more are under way, the members of batches too, no line is read."""

@@ -25,7 +25,7 @@ from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_
 
 log = logging.getLogger(__name__)
 
-LAST_WRITE_PATIENCE_SECONDS = 0.5
+LAST_WRITE_PATIENCE_SECONDS = 0.4
 """For a run's end state, behind whatever the writer has to do before: an exit has 2 s, and a state that is not
 written reads as `interrupted`."""
 

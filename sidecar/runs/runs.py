@@ -54,7 +54,7 @@ LAST_WRITE_PAUSE_SECONDS = 1.0
 """Until the end of a run is written once more, as long as the process lives."""
 CANCEL_PATIENCE_SECONDS = 1.0
 """How long a cancel lets a start finish before cutting it off: then it waits for another program's lock."""
-EXIT_PATIENCE_SECONDS = 0.3
+EXIT_PATIENCE_SECONDS = 0.25
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ class Runs:
         """A run has ended: remembers it and writes it, later on where another program is in the way.
 
         `rest`: what was spent beside the batches whose rows are there; `unsaved`: failures that have none.
-        No cancel reaches it; it takes half a second at most.
+        No cancel reaches it; it takes 0.4 s at most.
         """
         if not await book_end(self._library, row, summary, rest):
             self._nursery.start_soon(self._book_end_later, row, summary, rest)
