@@ -35,6 +35,8 @@ def test_absent_and_null_params_are_the_defaults(raw: bytes | None) -> None:
 def test_a_number_that_no_float_holds_is_refused_under_its_name() -> None:
     sentence = refusal(params.ConfigureParams, b'{"batch_size": 5, "request_timeout_seconds": 1e999}')
     assert sentence == "`request_timeout_seconds`: a number is out of range."
+    long_name = b'{"' + b"x" * 100 + b'": 1e999}'
+    assert refusal(params.ConfigureParams, long_name) == f"`{'x' * 80}`: a number is out of range."
 
 
 def test_params_by_position_are_refused() -> None:

@@ -247,14 +247,14 @@ def test_an_unusable_200_is_sent_twice_more_then_halved(kind: Failure) -> None:
     assert decided(kind) == Wait(0.5, everyone=False)
     assert decided(kind, Tries(unusable=1)) == Wait(1, everyone=False)
     halved = decided(kind, Tries(unusable=2))
-    assert isinstance(halved, Halve)
+    assert isinstance(halved, Halve) and halved.foreign == (kind is Failure.FOREIGN_PAGE)
     assert halved.reason is Reason.BAD_RESPONSE
 
 
 def test_another_400_goes_once_without_the_schema_then_is_halved() -> None:
     assert decided(Failure.REJECTED) == Plain()
     halved = decided(Failure.REJECTED, Tries(plain=True))
-    assert isinstance(halved, Halve)
+    assert isinstance(halved, Halve) and not halved.foreign
     assert halved.reason is Reason.REQUEST_REJECTED
 
 
