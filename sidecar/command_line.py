@@ -1,9 +1,10 @@
 """What may stand on the command line, and the help that says so."""
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, get_args
+
+import msgspec
 
 from sidecar import __version__
 from sidecar.contract import NAME, BatchSize, Currency, FileId, Mode, Parallel, Price, Reason
@@ -107,19 +108,17 @@ class _Within:
     """Reads a number, whole or not, within the bounds that a type of the contract has."""
 
     def __init__(self, kind: Any) -> None:
-        self._read: type[int] | type[float] = kind.__origin__
-        [self._bounds] = kind.__metadata__
-        self.words = f"{int(self._bounds.ge):,} to {int(self._bounds.le):,}"
+        self._kind = kind
+        base, bounds = get_args(kind)
+        self._words = "a whole number" if base is int else "a number"
+        self.words = f"{int(bounds.ge):,} to {int(bounds.le):,}"
 
     def __call__(self, text: str) -> float:
         try:
-            number = self._read(text)
-        except ValueError:
-            number = math.nan
-        if self._bounds.ge <= number <= self._bounds.le:
-            return number
-        kind = "a whole number" if self._read is int else "a number"
-        raise argparse.ArgumentTypeError(f"{text!r} is not {kind} from {self.words}.")
+            number: float = msgspec.convert(text, self._kind, strict=False)
+        except msgspec.ValidationError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {self._words} from {self.words}.") from None
+        return number
 
 
 def _currency(text: str) -> str:
