@@ -58,7 +58,9 @@ HOMES = [
     "/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
     "../../home/ann/",
-    "..\\..\\Users\\ann\\",
+    "/mnt/disk/home/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
+    "/Volumes/Backup/Mac/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
+    "/var/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
 ]
 
 
@@ -86,6 +88,8 @@ def test_a_file_right_in_the_home_directory_keeps_only_its_name(home: str) -> No
         ("/home/Drips.mp3", "home/Drips.mp3"),
         ("/homework/ann/Drips.mp3", "homework/ann/Drips.mp3"),
         ("Drips.mp3", "Drips.mp3"),
+        ("../Media/Birds/Wren.mp3", "../Media/Birds/Wren.mp3"),
+        ("../Home/Kitchen/Pan.mp3", "../Home/Kitchen/Pan.mp3"),
         ("Sounds/home/Kitchen/Pan.mp3", "Sounds/home/Kitchen/Pan.mp3"),
         ("/srv/sounds/Home/Kitchen/Pan.mp3", "srv/sounds/Home/Kitchen/Pan.mp3"),
         ("file:///srv/My%20Sounds/Drips.mp3", "srv/My Sounds/Drips.mp3"),

@@ -1,4 +1,4 @@
-"""runs: a start chooses its files while no other process can tag them."""
+"""runs: a start chooses its files while no other process can tag them, and takes the lock from nobody for long."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -8,6 +8,7 @@ import trio
 
 from sidecar.contract import AutoTagParams, RetryParams
 from sidecar.demo import standin
+from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
 from sidecar.library.store import open_library
 from sidecar.runs import run_lock
@@ -56,3 +57,52 @@ async def test_what_another_process_tags_until_the_lock_is_taken_is_not_tagged_a
             started, _ = await runs.retry(RetryParams(), SETTINGS)
         nursery.cancel_scope.cancel()
     assert (started.status, started.total_files) == ("started" if left else "nothing_to_do", left)
+
+
+async def test_who_holds_the_lock_for_a_moment_only_is_in_nobodys_way(tmp_path: Path) -> None:
+    path = harness.library(tmp_path, 20).path
+    other = RunLock(path)
+    assert other.take()
+    async with open_library(path) as opened, trio.open_nursery() as nursery:
+
+        async def give_back() -> None:
+            await trio.sleep(0.1)  # a start that finds nothing to do, in a library of 100,000 files
+            other.release()
+
+        nursery.start_soon(give_back)
+        started, _ = await Runs(opened, lambda _: None, nursery).start(AutoTagParams(), SETTINGS)
+        nursery.cancel_scope.cancel()
+    assert started.status == "started"
+
+
+async def test_a_library_that_cannot_be_read_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    async def locked(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise LibraryError(Fault.LOCKED)
+
+    async with open_library(harness.library(tmp_path, 20).path) as opened, trio.open_nursery() as nursery:
+        monkeypatch.setattr(opened, "read", locked)
+        runs = Runs(opened, lambda _: None, nursery)
+        with pytest.raises(LibraryError):
+            await runs.start(AutoTagParams(), SETTINGS)
+    assert tries == 1
+
+
+async def test_files_that_a_person_has_named_are_told_from_those_of_a_retry(failed: harness.Library) -> None:
+    async with open_library(failed.path) as opened, trio.open_nursery() as nursery:
+        runs = Runs(opened, lambda _: None, nursery)
+        for start, named in (
+            (runs.retry(RetryParams(), SETTINGS), False),
+            (runs.start(AutoTagParams(file_ids=[1]), SETTINGS), True),
+        ):
+            _, active = await start
+            assert active is not None and active.run.plan.named == named
+            active.scope.cancel()
+            active.release()
+            await active.announced.wait()
+        nursery.cancel_scope.cancel()

@@ -165,6 +165,19 @@ async def test_a_refusal_for_its_content_is_not_repeated_and_a_failure_is() -> N
     assert len(gemini.asked) == 2
 
 
+async def test_where_every_answer_is_unusable_it_is_not_halved_to_the_last_tag() -> None:
+    asked = list[int]()
+
+    async def ask(open_tags: list[tuple[TagType, str]]) -> Reply | Stop:
+        asked.append(len(open_tags))
+        return Halve(Reason.BAD_RESPONSE, "Unusable.")
+
+    unknown, tags = UnknownTags(Mappings()), [f"unknown {number}" for number in range(MOST_TAGS_A_REQUEST)]
+    assert await unknown.learn(raw(*tags), VOCABULARY, ask) is None
+    assert asked[:8] == [100, 50, 25, 13, 7, 4, 2, 1] and len(asked) < 20
+    assert unknown.mappings.unknown(raw(*tags), VOCABULARY) == {}
+
+
 async def test_what_something_other_than_gemini_said_is_no_answer() -> None:
     page = Halve(Reason.BAD_RESPONSE, "Check whether the network asks for a sign-in.", foreign=True)
     unknown, gemini = UnknownTags(Mappings()), Gemini(page, answer(("cavern", "biome:cave")))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import trio
@@ -55,6 +55,33 @@ class Meter:
             self._total.add(usage)
 
 
+class Current(Protocol):
+    """A request as it is to be sent now."""
+
+    @property
+    def request(self) -> Request: ...
+
+    def is_current(self) -> bool:
+        """Whether `request` may be sent as it is."""
+
+    async def renew(self) -> bool:
+        """Makes it so; False where nothing is left to be asked."""
+
+
+class Unchanging(msgspec.Struct, frozen=True):
+    """A request that nothing changes."""
+
+    request: Request
+
+    def is_current(self) -> bool:
+        """Always."""
+        return True
+
+    async def renew(self) -> bool:
+        """Nothing to do."""
+        return True
+
+
 class Calls:
     """All of one run's requests. Owns the run's CapacityLimiter and Pace.
 
@@ -84,14 +111,12 @@ class Calls:
 
     async def ask(self, request: Request, batch: int, meter: Meter) -> Reply | Stop:
         """Gemini's reply, or why there will be none. Retries, waits and outages happen in here."""
-        answer = await self.ask_while(lambda: True, request, batch, meter)
+        answer = await self.ask_current(Unchanging(request), batch, meter)
         assert answer is not None
         return answer
 
-    async def ask_while(
-        self, may_be_sent: Callable[[], bool], request: Request, batch: int, meter: Meter
-    ) -> Reply | Stop | None:
-        """As `ask`; None once the request is to be sent again but may not be any more.
+    async def ask_current(self, current: "Current", batch: int, meter: Meter) -> Reply | Stop | None:
+        """As `ask`, for a request that may change while it waits; None where nothing is left of it.
 
         After the first End no request leaves: the others wait for their run to cut them off. Once a request
         was refused with the response schema and taken without, none is sent with it any more.
@@ -99,8 +124,10 @@ class Calls:
         tries, repeated, outages = Tries(), False, self.pace.outages
         while True:
             await self._way_free()
-            if not may_be_sent():
-                return None
+            if not current.is_current():
+                if not await current.renew():
+                    return None
+                continue
             if (end := self._outage_over()) is not None:
                 self._over = True
                 return end
@@ -109,10 +136,10 @@ class Calls:
             if self._schema_refused:
                 tries = msgspec.structs.replace(tries, plain=True)
             version = self._version.without(tries.refused_by)
-            still = partial(self._may_leave, may_be_sent, tries, version)
+            still = partial(self._may_leave, current, tries, version)
             place = _Place(self._limiter, self.pace, version, still)
             try:
-                outcome = await self._attempt(request, tries, meter, place, repeated=repeated)
+                outcome = await self._attempt(current.request, tries, meter, place, repeated=repeated)
                 if outcome is None:
                     continue
                 repeated = True
@@ -223,9 +250,9 @@ class Calls:
             finally:
                 self._under_way.discard(scope)
 
-    def _may_leave(self, may_be_sent: Callable[[], bool], tries: Tries, version: str) -> bool:
+    def _may_leave(self, current: "Current", tries: Tries, version: str) -> bool:
         """Whether a request that was made before it got its place is still what would be made now."""
-        is_current = version == self._version.without(tries.refused_by) and may_be_sent()
+        is_current = version == self._version.without(tries.refused_by) and current.is_current()
         return not self._over and is_current and (tries.plain or not self._schema_refused)
 
     async def _way_free(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from sidecar.contract import TagType
+from sidecar.contract import Reason, TagType
 from sidecar.gemini.calls import Stop
 from sidecar.gemini.policy import Halve
 from sidecar.tagging.answers import RawTags, Reply, read_mapping
@@ -16,6 +16,8 @@ from sidecar.tagging.mappings import REMOVE, Key, Mappings
 from sidecar.tagging.vocabulary import Vocabulary, normalise, tag_type
 
 MOST_TAGS_A_REQUEST = 100
+MOST_UNUSABLE = 8
+"""Halvings that find one tag at fault among a hundred, and one more; it may be Gemini's that day."""
 
 Ask = Callable[[list[tuple[TagType, str]]], Awaitable[Reply | Stop]]
 
@@ -48,25 +50,29 @@ class UnknownTags:
         answered = trio.Event()
         self._asking.update(dict.fromkeys(tags, answered))
         try:
-            return await self._settle(tags, vocabulary, ask)
+            return await self._settle(tags, vocabulary, ask, [])
         finally:
             for key in tags:
                 del self._asking[key]
             answered.set()
 
-    async def _settle(self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask) -> Stop | None:
+    async def _settle(
+        self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask, unusable: list[Halve]
+    ) -> Stop | None:
         outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
         if isinstance(outcome, Reply):
             rest, is_refused = self._take(outcome, tags, vocabulary), outcome.fault is not None
         elif isinstance(outcome, Halve) and not outcome.foreign:
-            rest, is_refused = tags, True
+            if outcome.reason is Reason.BAD_RESPONSE:
+                unusable.append(outcome)
+            rest, is_refused = tags, len(unusable) <= MOST_UNUSABLE
         else:  # nothing that Gemini says of them: they are asked for again
             return outcome
         if is_refused and len(tags) > 1:  # for one tag among them, or since the answer would be too long
             halves = [*rest.items()]
             middle = (len(halves) + 1) // 2
             for half in filter(None, (halves[:middle], halves[middle:])):
-                if (stop := await self._settle(dict(half), vocabulary, ask)) is not None:
+                if (stop := await self._settle(dict(half), vocabulary, ask, unusable)) is not None:
                     return stop
             return None
         for key in rest:  # asking again would bring the same answer

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from sidecar.contract import OWN_ERROR, Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
-from sidecar.library import queries
+from sidecar.library import queries, run_rows
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
@@ -122,12 +122,14 @@ class _ApplyingRun:
         return summary_of(self._run, self._tally, status, why, datetime.now(UTC), elapsed_seconds, Usage())
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
+        self._require_source(transaction)
         tables = self._knowledge.newer(transaction)
         return book_run(transaction, self._knowledge, tables, self._run, self._source.vocabulary), tables
 
     def _commit(self, row: int, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
         """The proposals that still fit. On the writer thread."""
         run, connection = self._run, transaction.connection
+        self._require_source(transaction)
         tables = self._knowledge.newer(transaction)
         vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
         stored = stored_proposals(connection, self._source.row, ids)
@@ -157,6 +159,9 @@ class _ApplyingRun:
             seconds=0.0,
         )
         return write(transaction, prepare(decisions, terms), terms, tables)
+
+    def _require_source(self, transaction: Transaction) -> None:
+        run_rows.require_run(transaction.connection, self._source.row, self._source.run_id)
 
     def _outcome(
         self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary

@@ -80,21 +80,12 @@ class Batch:
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
-            request = prompt.tagging([snapshot.file for snapshot in part.files])
-            known = self._exclusions
-            answer = await calls.ask_while(
-                lambda: knowledge.exclusions == known,  # noqa: B023 - awaited before `known` changes
-                request,
-                self.number,
-                self.meter,
-            )
+            asking = _Asking(part, prompt, knowledge, self._exclusions, allowed)
+            answer = await calls.ask_current(asking, self.number, self.meter)
             if isinstance(answer, End):
                 return answer
-            if answer is None:
-                self._exclusions = knowledge.exclusions
-                settled = _kept(part, await allowed([snapshot.file.id for snapshot in part.files]))
-            else:
-                settled = settle(part, answer)
+            not_tagged |= _all(asking.excluded, EXCLUDED)
+            settled = Settled() if answer is None else settle(asking.part, answer)
             tags |= settled.tags
             not_tagged |= settled.not_tagged
             parts.extend(reversed(settled.parts))
@@ -117,6 +108,37 @@ class Part(Struct, frozen=True):
 
     files: Sequence[Snapshot]
     again: bool = False
+
+
+class _Asking:
+    """A part while it is being asked for, without the files that are excluded meanwhile."""
+
+    def __init__(
+        self, part: Part, prompt: Prompt, knowledge: Knowledge, exclusions: int, allowed: Allowed
+    ) -> None:
+        self.part = part
+        self.excluded: list[Snapshot] = []
+        self.request = prompt.tagging([snapshot.file for snapshot in part.files])
+        self._prompt = prompt
+        self._knowledge = knowledge
+        self._exclusions = exclusions
+        self._allowed = allowed
+
+    def is_current(self) -> bool:
+        """Whether nothing has been excluded since."""
+        return self._knowledge.exclusions == self._exclusions
+
+    async def renew(self) -> bool:
+        """Leaves out what is excluded now; False where that is all. Raises what `allowed` raises."""
+        self._exclusions = self._knowledge.exclusions
+        files = self.part.files
+        allowed = await self._allowed([snapshot.file.id for snapshot in files])
+        kept = [snapshot for snapshot in files if snapshot.file.id in allowed]
+        if len(kept) < len(files):
+            self.excluded += [snapshot for snapshot in files if snapshot.file.id not in allowed]
+            self.part = Part(kept, self.part.again)
+            self.request = self._prompt.tagging([snapshot.file for snapshot in kept])
+        return bool(kept)
 
 
 class Settled(Struct, frozen=True):
@@ -144,13 +166,6 @@ def settle(part: Part, answer: Reply | Halve | GiveUp) -> Settled:
     if missing and not part.again:
         return Settled(tags, parts=(Part(missing, again=True),))
     return Settled(tags, _all(missing, LEFT_OUT))
-
-
-def _kept(part: Part, allowed: Collection[int]) -> Settled:
-    """The part once more, without files that are excluded now."""
-    kept = [snapshot for snapshot in part.files if snapshot.file.id in allowed]
-    excluded = [snapshot for snapshot in part.files if snapshot.file.id not in allowed]
-    return Settled(not_tagged=_all(excluded, EXCLUDED), parts=[Part(kept, part.again)] if kept else [])
 
 
 def _halved(part: Part, files: Sequence[Snapshot], alone: NotTagged) -> Settled:

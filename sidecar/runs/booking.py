@@ -37,8 +37,13 @@ async def book(
     params: AutoTagParams,
     settings: Settings,
     selection: Selection,
+    *,
+    named: bool,
 ) -> tuple[Plan, Allowance]:
-    """Books a run as running and reads what it needs, in one transaction. Raises LibraryError."""
+    """Books a run as running and reads what it needs, in one transaction. Raises LibraryError.
+
+    `named`: see `Plan`.
+    """
     settings = msgspec.structs.replace(settings, model=params.model or settings.model)
     now = datetime.now(UTC)
     new = NewRun(
@@ -67,7 +72,7 @@ async def book(
         run=new,
         row=row,
         selection=selection,
-        named=params.file_ids is not None,
+        named=named,
         max_parallel=params.max_parallel or settings.max_parallel,
         prompt=prompt,
         settings=settings,

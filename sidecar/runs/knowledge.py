@@ -31,7 +31,7 @@ class Knowledge:
         self.unknown_tags = UnknownTags(Mappings())
         self.generation = -1
         self.exclusions = 0
-        """How often this process has changed what is excluded."""
+        """How often this process has excluded files."""
 
     @property
     def mappings(self) -> Mappings:

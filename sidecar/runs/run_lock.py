@@ -11,30 +11,29 @@ from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
 
 HOLDER_PATIENCE_SECONDS = 1.0
-PROBES = 3
+PASSING_SECONDS = 0.15
+"""Who holds the lock for longer has a run."""
+PROBE_SECONDS = 0.02
 UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
 ELSEWHERE = "Another process is tagging this library. Wait for its end or cancel it there."
 
 
 async def take_run_lock(library: Library) -> RunLock:
-    """The lock, held. Raises RpcError -32001 with the holder's run, LibraryError."""
-    await library.read(lambda _, __: None)  # where there is no library no file is to be made beside it
+    """The lock, held. Raises RpcError -32001 with the holder's run, LibraryError.
+
+    Another process may hold it for a moment only: to see whether a run is alive, or to find nothing to do.
+    """
     lock = RunLock(library.known_path)
-    for _ in range(PROBES):
-        if lock.take():
-            return lock
-        await trio.sleep(0.01)  # another process may hold it for an instant, to see whether a run is alive
-    raise run_active(await _holder(library), ELSEWHERE)
-
-
-async def _holder(library: Library) -> str | None:
-    """The run that holds the lock, where the database says so in time."""
+    asked_at = trio.current_time()
     with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
-        # Between the holder's lock and its first transaction; only the database can tell.
-        while (holder := await library.read(_running_run)) is None:  # noqa: ASYNC110
-            await trio.sleep(0.02)
-        return holder
-    return None
+        while not lock.take():
+            # None between the holder's lock and its first transaction; only the database can tell.
+            holder = await library.read(_running_run)
+            if holder is not None and trio.current_time() >= asked_at + PASSING_SECONDS:
+                raise run_active(holder, ELSEWHERE)
+            await trio.sleep(PROBE_SECONDS)
+        return lock
+    raise run_active(None, ELSEWHERE)
 
 
 def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:

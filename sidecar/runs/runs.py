@@ -90,7 +90,7 @@ class Runs:
         async def asked() -> AutoTagParams:
             return params
 
-        return await self._alone(partial(self._started, asked, settings))
+        return await self._alone(partial(self._started, asked, settings, named=params.file_ids is not None))
 
     async def retry(self, params: RetryParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run over what failed in an earlier one, in its mode. Raises RpcError, LibraryError."""
@@ -105,7 +105,7 @@ class Runs:
             again = await self._library.read(lambda c, _: queries.still_untagged(c, failed))
             return AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run)
 
-        return await self._alone(partial(self._started, asked, settings))
+        return await self._alone(partial(self._started, asked, settings, named=False))
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32001, -32002, LibraryError."""
@@ -122,7 +122,7 @@ class Runs:
             summary = await self.archive.summary(run_id)
         if summary is None:
             raise RpcError(Code.NO_SUCH_RUN, "Nothing is being tagged.")
-        if summary.status is RunStatus.RUNNING:
+        if summary.status is RunStatus.RUNNING and self._under_way is None:  # else it is dead: we hold the lock
             raise run_active(summary.run_id, "This run belongs to another process, which alone can cancel it.")
         stopped = active is not None and active.summary is summary
         return retold(Cancelled, summary, cancelled=stopped and summary.status is RunStatus.CANCELLED)
@@ -187,6 +187,7 @@ class Runs:
         async with self._starting:
             self._refuse_second()
             with trio.CancelScope() as self._start:
+                await self._library.read(lambda _, __: None)  # no lock's file where there is no library
                 return await start()
             raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
@@ -205,9 +206,12 @@ class Runs:
             self._start.cancel()
 
     async def _started(
-        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
+        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings, *, named: bool
     ) -> tuple[Started, ActiveRun | None]:
-        """A run over the files that `asked` names, chosen while no other process can tag one of them."""
+        """A run over the files that `asked` names, chosen while no other process can tag one of them.
+
+        `named`: a person has named them.
+        """
         try:
             lock = await take_run_lock(self._library)
         except (RpcError, LibraryError):
@@ -220,7 +224,9 @@ class Runs:
             params, selection = await self._choice(asked, settings)
             if not selection.total_files:
                 return _NOTHING, None
-            plan, allowance = await book(self._library, self.knowledge, self.budget, params, settings, selection)
+            plan, allowance = await book(
+                self._library, self.knowledge, self.budget, params, settings, selection, named=named
+            )
             version = self.versions.at(settings.base_url)
             held_until = self._held_until.get(_quota(plan.settings), -math.inf)
             run = Run(plan, allowance, self._library, self.knowledge, version, self._emit, held_until)

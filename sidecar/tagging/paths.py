@@ -14,16 +14,19 @@ _HOME = re.compile(
       | [\\/]{2}(?:\?[\\/]unc[\\/])?NAME(?:NAME)?(?:homes?|users)[\\/]+NAME
       | [\\/]+(?:(?:var|export|usr|srv|data|nfs|mnt|net/[^/]+|mnt/wsl/[^/]+|volumes/[^/]+|system/volumes/data)/+)?
         (?:\./+)?(?:homes?[0-9]?|users)[\\/]+(?:\./+)?NAME                          # /home/ann
-        (?:library/+cloudstorage/+NAME)?                                # GoogleDrive-ann@example.org
-      | /+run/+user/+[0-9]+/+gvfs/+NAME                                 # smb-share:server=nas,share=music,user=ann
+      | (?:\.\.[\\/]+){2,}(?-i:home|Users)[\\/]+NAME                              # ../../home/ann
+      | /+(?:var/+)?run/+user/+[0-9]+/+gvfs/+NAME                 # smb-share:server=nas,share=music,user=ann
       | /+(?:mnt/[^/]+|(?:run/)?media/[^/]+(?:/[^/]+)?)/+(?-i:homes?[0-9]?)/+NAME     # /mnt/disk/home/ann
       | /+(?:(?:mnt|cygdrive)/)?[a-z]/(?:users|documents\ and\ settings)/+NAME       # /mnt/c/Users/ann
       | /+(?:run/)?media/+NAME                                                     # /media/ann
       | /+root/+
-    )""".replace("NAME", _NAME),
+    )(?:library/+cloudstorage/+NAME)?                                   # GoogleDrive-ann@example.org
+    """.replace("NAME", _NAME),
     re.IGNORECASE | re.VERBOSE,
 )
-_DEEP_HOME = re.compile(rf"(?<=[\\/])(?:homes?[0-9]?|[Uu]sers|Documents and Settings)[\\/]+{_NAME}")
+_DEEP_HOME = re.compile(
+    rf"(?<=[\\/])(?:homes?[0-9]?|[Uu]sers|Documents and Settings)[\\/]+{_NAME}(?:Library/+CloudStorage/+{_NAME})?"
+)
 """Spelled as systems do it: a sound library's own folders are called `Home` as well."""
 _OVER_LIBRARIES = re.compile(
     r"(?:[\\/]{2}[?.][\\/])?/*(?:[a-z]:)?[\\/]*(?:(?:mnt|(?:run/)?media|run/media/[^/]+|volumes|net|srv)/+)?",
@@ -31,7 +34,6 @@ _OVER_LIBRARIES = re.compile(
 )
 """A root that is no library's folder, but what disks and several libraries have in common."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://[^/]*", re.IGNORECASE)
-_UPWARDS = re.compile(r"(?:\.\.?[\\/]+)*\.\.[\\/]")
 _ANCHOR = re.compile(r"^(?:[\\/]{2}[?.][\\/])?(?:/*[A-Za-z]:)?[\\/]*")
 _WINDOWS = re.compile(r"^(?:/*[A-Za-z]:|\\)")
 
@@ -79,19 +81,13 @@ def relative_path(path: str, root: str) -> str:
 
 
 def _local(path: str, root: str) -> tuple[str, str]:
-    """Both without percent escapes, scheme and host, where the path is a URL (`file:`, Tauri's `asset:`).
-
-    And without `../../`, behind which lies what lies below the top.
-    """
-    if _URL.match(path) is not None:
-        path, root = unquote(path), unquote(root)
-        host = _URL.match(path)
-        cut = host.end() if host else 0
-        return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
-    if (upwards := _UPWARDS.match(path)) is not None:
-        cut = upwards.end() - 1
-        return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
-    return path, root
+    """Both without percent escapes, scheme and host, where the path is a URL (`file:`, Tauri's `asset:`)."""
+    if _URL.match(path) is None:
+        return path, root
+    path, root = unquote(path), unquote(root)
+    host = _URL.match(path)
+    cut = host.end() if host else 0
+    return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
 
 
 def _below_deep_home(path: str, shared: int) -> int:

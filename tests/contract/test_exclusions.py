@@ -200,6 +200,50 @@ async def test_what_is_excluded_while_a_run_waits_is_not_asked_for_again(tmp_pat
         assert (done["status"], done["skipped_files"], gemini.arrived) == ("completed", 40, 1)
 
 
+async def test_what_is_excluded_while_the_first_half_of_its_batch_waits_is_not_sent_with_the_second(
+    tmp_path: Path,
+) -> None:
+    library = harness.library(tmp_path, 4)
+    waits = trio.Event()
+
+    def script(received: Received) -> Reply | None:
+        if received.number == 1:
+            return standin.finish("SAFETY")
+        if received.number == 2:
+            waits.set()
+            return standin.rate_limited("2s")
+        return None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.result("auto_tag_files", max_parallel=1))["run_id"]
+        with trio.fail_after(20):
+            await waits.wait()
+        await subject.result("add_exclusion", file_id=4)
+        done = await subject.complete(run_id)
+        assert (done["processed_files"], done["skipped_files"]) == (3, 1)
+        check_absent(library, gemini, {4}, since=1)
+
+
+async def test_an_exclusion_gives_a_request_no_attempts_back(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    failed = trio.Event()
+
+    def script(received: Received) -> Reply:
+        if received.number == 1:
+            failed.set()
+        return standin.unavailable()
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", max_attempts=2, backoff_base_seconds=2, backoff_max_seconds=2)
+        run_id = (await subject.result("auto_tag_files", file_ids=[1, 2, 3]))["run_id"]
+        with trio.fail_after(20):
+            await failed.wait()
+        await subject.result("add_exclusion", file_id=3)
+        done = await subject.complete(run_id)
+        assert (done["failed_files"], done["skipped_files"]) == (2, 1)
+        assert gemini.arrived == 2 and done["usage"]["retries"] == 1
+
+
 async def test_what_was_excluded_after_it_was_tagged_is_neither_stale_nor_touched(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:

@@ -169,6 +169,7 @@ async def test_a_lasting_failure_fails_its_files_and_the_run_goes_on(tmp_path: P
             (Reply(status, "<html>Sign in</html>", {"content-type": "text/html"}), "the base URL, then try again.")
             for status in (400, 403, 404, 405, 407, 429, 451)
         ),
+        (Reply(503, "<html>503</html>", {"content-type": "text/html"}), "Try again later."),
     ],
 )
 async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply: Reply, ending: str) -> None:

@@ -92,7 +92,7 @@ def _what_to_do(error: GeminiError) -> str:
             return "Mend that, then try again."
         case Failure.UNAVAILABLE | Failure.TIMEOUT | Failure.FOREIGN_PAGE if not error.http_status:
             return "Check the network and the settings, then try again."
-        case _ if not error.from_google:
+        case _ if not error.from_google and error.kind is not Failure.UNAVAILABLE:
             return "Something other than Gemini has answered: check the network and the base URL, then try again."
         case _:
             return "Try again later."
