@@ -49,12 +49,16 @@ async def test_the_rust_module_works_against_a_real_sidecar(module: Path, tmp_pa
             "SLOW_GEMINI": slow.base_url,
         }
         report = await _run_tests(module, harness.environment(gemini, settings))
-    assert "13 passed; 0 failed; 2 ignored" in report, report
+    assert "13 passed; 0 failed; 3 ignored" in report, report
 
 
 @pytest.mark.parametrize(
     ("name", "program"),
-    [("a_sidecar_that_does_not_end_is_killed", STUBBORN), ("the_log_is_drained_and_becomes_events", TALKATIVE)],
+    [
+        ("a_sidecar_that_does_not_end_is_killed", STUBBORN),
+        ("the_log_is_drained_and_becomes_events", TALKATIVE),
+        ("a_sidecar_that_ends_by_itself_says_so_and_can_be_started_again", "raise SystemExit(3)"),
+    ],
 )
 async def test_the_rust_module_copes_with_a_bad_sidecar(
     module: Path, tmp_path: Path, name: str, program: str

@@ -15,7 +15,7 @@ export interface Failure {
 interface Events extends Notifications {
   /** A line of the sidecar's log. */
   "sidecar-log": string;
-  /** The sidecar has ended: its exit code, null after a kill. */
+  /** The sidecar has ended though nobody stopped it: its exit code, null after a kill. */
   "sidecar-exit": number | null;
 }
 

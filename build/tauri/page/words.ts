@@ -30,7 +30,7 @@ const ENDED: Record<RunStatus, string> = {
 
 /** Why these files were not tagged; a reason that a newer sidecar adds is shown as it is. */
 export function reason(name: Reason): string {
-  return REASONS[name] ?? name.replaceAll("_", " ");
+  return REASONS[name] ?? name.split("_").join(" ");
 }
 
 /** How a run ended, as a heading. */

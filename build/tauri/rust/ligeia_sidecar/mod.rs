@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// To the page, besides the sidecar's own notifications: a line of its log.
 const LOG: &str = "sidecar-log";
 
-/// To the page: the sidecar has ended; the payload is its exit code, null after a kill.
+/// To the page: the sidecar has ended though nobody stopped it; the payload is its exit code, null after a kill.
 const EXIT: &str = "sidecar-exit";
 
 #[derive(Default)]
@@ -64,7 +64,12 @@ pub fn start(app: &AppHandle, database: &Path) -> Result<(), tauri_plugin_shell:
                     tell(&app, LOG, json!(line.trim_end()).to_string());
                 }
                 CommandEvent::Error(reason) => tell(&app, LOG, json!(reason).to_string()),
-                CommandEvent::Terminated(end) => tell(&app, EXIT, json!(end.code).to_string()),
+                CommandEvent::Terminated(end) => {
+                    wire.end(); // first: who listens in Rust is called from within `tell`, and may `start`
+                    if app.state::<Sidecar>().forget(&wire) {
+                        tell(&app, EXIT, json!(end.code).to_string());
+                    }
+                }
                 _ => {}
             }
         }
@@ -123,6 +128,18 @@ impl Sidecar {
     fn swap(&self, running: Option<Running>) -> Option<Running> {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut current, running)
+    }
+
+    /// False where that one was stopped, or another has been started since.
+    fn forget(&self, wire: &Arc<Wire>) -> bool {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_current = current
+            .as_ref()
+            .is_some_and(|running| Arc::ptr_eq(&running.wire, wire));
+        if is_current {
+            *current = None;
+        }
+        is_current
     }
 
     /// Without a sidecar, `reply` is dropped uncalled.
