@@ -47,6 +47,8 @@ def target_triple() -> str:
     """Rust's name for the platform that this Python was built for; Tauri looks for it in the file's name."""
     system, _, machine = sysconfig.get_platform().partition("-")  # linux-x86_64, macosx-11.0-arm64, win-amd64
     machine = (machine or system).rpartition("-")[2].lower()
+    if machine == "universal2":  # python.org's for macOS; PyInstaller builds for what it runs on
+        machine = platform.machine()
     vendor = SYSTEMS[system if machine != "win32" else "win"]
     if system == "linux":
         libc = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
@@ -68,6 +70,8 @@ def freeze() -> None:
     """Leaves tested files in build/out, or raises FreezeError and leaves what was there."""
     if sys.platform == "linux" and not all(map(shutil.which, ("objcopy", "objdump", "strip"))):
         raise FreezeError("PyInstaller needs objcopy, objdump and strip: install binutils")
+    if sys.platform == "linux" and not has_shared_library():
+        raise FreezeError("PyInstaller needs Python as a shared library: install libpython3-dev")
     prepare_venv()
     dist = WORK / "dist"
     shutil.rmtree(dist, ignore_errors=True)
@@ -79,6 +83,12 @@ def freeze() -> None:
         smoke = [str(PYTHON), str(FREEZE / "smoke.py"), str(binary)]
         run(smoke, f"{binary.relative_to(ROOT)} does not pass its smoke test", PYTHONPATH=str(ROOT))
     publish(onefile, onedir)
+
+
+def has_shared_library() -> bool:
+    """Debian's `python3` needs none itself, so the library is a package of its own."""
+    folder, library = map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME"))
+    return Path(folder, library).exists()
 
 
 def prepare_venv() -> None:
