@@ -138,13 +138,26 @@ def _write_page(display: Display, found: Report, path: Path) -> int:
     try:
         if path.is_file() and not _is_page(path):
             return sorry(f"{path} exists and is no report; name another file.", 2)
-        path.write_text(render(found), encoding="utf-8", newline="\n")
+        _replace(path, render(found))
     except OSError as error:
         return sorry(f"The report cannot be written to {path}: {error.strerror}.", 1)
     display.say(f"Report: {path}")
     return 0
 
 
+def _replace(path: Path, page: str) -> None:
+    """The page whole, or what was there before: the disk may be full."""
+    if path.exists() and not path.is_file():  # a pipe, a terminal
+        path.write_text(page, encoding="utf-8", newline="\n")
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(page, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _is_page(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(_PAGE_BEGINS)) == _PAGE_BEGINS
+        return file.read(len(_PAGE_BEGINS)) in (_PAGE_BEGINS, b"")

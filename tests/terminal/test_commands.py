@@ -136,6 +136,14 @@ async def test_a_page_is_written_over_a_page_only(shell: Shell, tmp_path: Path) 
     for _ in range(2):
         assert await shell("report", "--html", str(page)) == [f"Report: {page}"]
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>\n<html")
+    written = page.read_bytes()
+    in_the_way = page.with_name(f"{page.name}.part")
+    in_the_way.mkdir()  # as a full disk, it lets nothing be written
+    [complaint] = await shell("report", "--html", str(page), code=1)
+    assert "cannot be written" in complaint and page.read_bytes() == written
+    in_the_way.rmdir()
+    page.write_bytes(b"")
+    assert await shell("report", "--html", str(page)) == [f"Report: {page}"]
     before = shell.library.read_bytes()
     [complaint] = await shell("report", "--html", str(shell.library), code=2)
     assert complaint == f"{shell.library} exists and is no report; name another file."
