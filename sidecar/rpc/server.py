@@ -56,11 +56,10 @@ async def serve(settings: Settings, streams: stdio.Streams, logs: Logs, parent_p
         nursery.start_soon(server.read, streams.stdin_fd)
         nursery.start_soon(partial(trio.to_thread.run_sync, unpacked.sweep, abandon_on_cancel=True))
         await app.stop.wait()
-        began_at = trio.current_time()
         with trio.move_on_after(END_SECONDS):
             await app.runs.stop()
             await server.calls_done.wait()
-        with trio.move_on_at(began_at + END_SECONDS + CLOSE_SECONDS):  # a transaction under way has what is left
+        with trio.move_on_after(CLOSE_SECONDS):
             await app.library.aclose()
         outbox.flush(FLUSH_SECONDS)
         logs.flush(FLUSH_SECONDS)
