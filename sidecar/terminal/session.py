@@ -1,11 +1,13 @@
 """The methods in this process, as a subcommand uses them, and the signals that end it."""
 
 import argparse
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -100,9 +102,20 @@ async def watch(
 def command_line(options: argparse.Namespace, *words: str) -> str:
     """A command on the same library, to be copied into a shell."""
     given = [("--database", options.database), ("--env-file", options.env_file)]
-    line = [NAME, words[0], *(word for name, value in given if value for word in (name, value)), *words[1:]]
+    options_given = (word for name, value in given if value for word in (name, value))
+    line = [*_program(), words[0], *options_given, *words[1:]]
     # What cmd.exe and PowerShell take; quotes of a POSIX shell mean nothing to the first.
     return subprocess.list2cmdline(line) if sys.platform == "win32" else " ".join(map(quote, line))
+
+
+def _program() -> list[str]:
+    """What starts this program: how it was started, where its name alone does not."""
+    if shutil.which(NAME):
+        return [NAME]
+    started = Path(sys.argv[0])
+    if getattr(sys, "frozen", False) or started.stem == NAME:
+        return [str(started)]
+    return [sys.executable, "-m", "sidecar"]
 
 
 def cancelling(app: App, run_id: str) -> Callable[[], Awaitable[object]]:

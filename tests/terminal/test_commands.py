@@ -17,7 +17,7 @@ from sidecar.demo.standin import Received, Reply
 from tests import harness
 from tests.contract.scenes import answering, slowed
 from tests.harness import eventually
-from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, RUN_ID, Shell, environment, run, tagged
+from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, RUN_ID, Shell, environment, tagged
 
 
 def refuse(word: bytes) -> Callable[[Received], Reply | None]:
@@ -35,8 +35,8 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     assert shell.tags() == before
     asked = shell.requests
     suggested = shlex.split(lines[-1])
-    assert suggested[:2] == ["ligeia-sidecar", "apply"]
-    ended = await run(*suggested[1:], "--reject", "1", "2", "--reject", "3", env=environment(shell.gemini))
+    as_it_stands = [*suggested, "--reject", "1", "2", "--reject", "3"]
+    ended = await trio.run_process(as_it_stands, env=environment(shell.gemini), capture_stdout=True)
     applied = ended.stdout.decode().splitlines()
     assert applied[0] == "57 proposals written."
     assert tagged(shell.library) == 57
