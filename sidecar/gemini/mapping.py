@@ -17,7 +17,7 @@ from sidecar.tagging.vocabulary import Vocabulary, normalise, tag_type
 
 MOST_TAGS_A_REQUEST = 100
 MOST_UNUSABLE = 8
-"""Halvings that find one tag at fault among a hundred, and one more; it may be Gemini's that day."""
+"""So many unusable answers lead to one tag at fault among a hundred; where more come, no tag is to blame."""
 
 Ask = Callable[[list[tuple[TagType, str]]], Awaitable[Reply | Stop]]
 
