@@ -132,9 +132,11 @@ def commit(
     decisions = ready.decided
     if vocabulary.fingerprint != decisions.vocabulary.fingerprint or mappings.contradict(decisions.used):
         decisions = decide_batch(batch, asked, mappings, vocabulary, terms.stamp.mode)
-    if transaction.generation != batch.generation:
+    is_changed = transaction.generation != batch.generation
+    if is_changed:
         decisions = _unless_changed(transaction.connection, decisions)
-    decisions = _unless_excluded(transaction.connection, decisions)
+    if is_changed or knowledge.exclusions != batch.exclusions:
+        decisions = _unless_excluded(transaction.connection, decisions)
     if decisions is not ready.decided:
         ready = prepare(decisions, terms)
     return write(transaction, ready, terms, tables)

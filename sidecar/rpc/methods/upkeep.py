@@ -83,9 +83,8 @@ async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
         entry = Exclusion(params.glob, params.file_id, rfc3339(datetime.now(UTC)))
         return exclusions.add_exclusion(connection, entry)
 
-    entry = await app.library.write(write)
-    app.runs.knowledge.exclusions += 1
-    return Answer(entry)
+    with app.runs.knowledge.excluding():
+        return Answer(await app.library.write(write))
 
 
 async def remove_exclusion(app: App, params: ExclusionParams) -> Answer[Removed]:
