@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unpacked.leave(code_if_stopped)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
     # soon: meanwhile it holds the database's lock.
-    sys.setswitchinterval(0.0001)
+    sys.setswitchinterval(0.00002)
     if options.command is None:
         return _serve(options.database, options.env_file, options.log_level, parent_pid)
     stdio.occupy()
