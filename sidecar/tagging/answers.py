@@ -164,7 +164,9 @@ def _clean(values: Sequence[str]) -> tuple[str, ...]:
     """Without blanks, prose, repetitions and characters that no text can hold; spaces of any kind become one."""
     kept: dict[str, None] = {}
     for value in values:
-        tag = " ".join(value.translate(_UNSEEN).split())
+        # Nothing in ASCII is without width, and nearly all tags are ASCII.
+        seen = value if value.isascii() else value.translate(_UNSEEN)
+        tag = " ".join(seen.split())
         if tag and len(tag) <= MAX_TAG_LENGTH and tag.isprintable():
             kept.setdefault(tag)
     return tuple(kept)

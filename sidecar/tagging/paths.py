@@ -96,9 +96,13 @@ def _below_deep_home(path: str, shared: int) -> int:
     Below the root of a library no folder is taken for one; a root that ends in one is above people's names.
     """
     end = 0
-    is_over_libraries = _OVER_LIBRARIES.fullmatch(path, 0, shared) is not None and _ANCHOR.sub("", path) != path
     for home in _DEEP_HOME.finditer(path):
-        if home.start() >= shared and (end or not is_over_libraries):
+        if home.start() >= shared and (end or not _is_over_libraries(path, shared)):
             break
         end = home.end()
     return end
+
+
+def _is_over_libraries(path: str, shared: int) -> bool:
+    """Whether the root, which ends at `shared`, is what disks have in common, and the path is no relative one."""
+    return _OVER_LIBRARIES.fullmatch(path, 0, shared) is not None and _ANCHOR.sub("", path) != path
