@@ -43,13 +43,12 @@ def _round(files: int) -> tuple[float, float, float, float]:
             cpu = subject.cpu_seconds() - cpu
         writes = _writes_alone(tagged, fresh, files)
         with stand_in(0) as base_url:
-            program = [sys.executable, "-m", "tests.bench.plain", str(other), base_url]
-            done = subprocess.run(program, capture_output=True, text=True, check=True)
-        return mine, writes, float(done.stdout), cpu
+            plain = _printed("tests.bench.plain", str(other), base_url)
+        return mine, writes, plain, cpu
 
 
 def wall_time(files: int) -> list[Figure]:
-    """Against the time that Gemini alone would take."""
+    """Against the time that Gemini alone would take: by arithmetic, and measured by a client that does nothing."""
     found = []
     for latency_seconds, parallel, number, most in ((0.2, 8, files, 1.03), (1.0, 3, files // 4, 1.01)):
         batches = -(-number // BATCH)
@@ -58,8 +57,19 @@ def wall_time(files: int) -> list[Figure]:
             subject.warm()
             subject.ask("auto_tag_files", file_ids=[])
             seconds, _ = subject.run(batch_size=BATCH, max_parallel=parallel, file_ids=list(range(1, number + 1)))
+        with library(number) as path, stand_in(latency_seconds) as base_url:
+            bare = _printed("tests.bench.bare", str(path), base_url, str(parallel), str(number))
         name = f"seconds for {number:,} files, {latency_seconds * 1000:.0f} ms, {parallel} parallel"
-        found.append(against(name, f"{seconds:.2f}", f"{ideal:.2f} (ideal)", seconds / ideal, most=most))
+        found += [
+            against(name, f"{seconds:.2f}", f"{ideal:.2f} (ideal)", seconds / ideal, most=most),
+            against(
+                "the same against a client that only sends and reads",
+                f"{seconds:.2f}",
+                f"{bare:.2f} (client)",
+                seconds / bare,
+                most=most,
+            ),
+        ]
     with library(files) as path, sidecar(path, 0.2) as subject:
         seconds, _ = subject.run(batch_size=BATCH, max_parallel=8)
     ideal = files / BATCH / 8 * 0.2
@@ -70,6 +80,12 @@ def wall_time(files: int) -> list[Figure]:
             name=name, measured=f"{seconds:.2f}", floor=f"{ideal:.2f} (ideal)", ratio=round(seconds / ideal, 3)
         ),
     ]
+
+
+def _printed(module: str, *arguments: str) -> float:
+    """The number that a floor's own process prints."""
+    program = [sys.executable, "-m", module, *arguments]
+    return float(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
 
 
 def library_size(large: int) -> list[Figure]:
