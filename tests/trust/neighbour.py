@@ -33,7 +33,8 @@ class Edits:
         self.done: list[tuple[int, str, Any]] = []
         self.waits: list[float] = []
         self._left = size
-        self._open = set(range(1, size * LIBRARY_FACTOR + 1))
+        self._files = size * LIBRARY_FACTOR
+        self._open = set(range(1, self._files + 1))
 
     def make(self) -> None:
         """All edits, at their pace. In a thread."""
@@ -41,7 +42,9 @@ class Edits:
         with closing(self.library.connect()) as connection:
             while self._left:
                 time.sleep(max(0.0, began + len(self.done) / EDITS_A_SECOND - time.perf_counter()))
-                [run_at] = connection.execute("SELECT count(*) FROM audio_files WHERE auto_tagged = 1").fetchone()
+                [run_at] = connection.execute(
+                    "SELECT ifnull((SELECT file_id FROM auto_tag_history ORDER BY id DESC LIMIT 1), 0)"
+                ).fetchone()
                 file_id, kind = self._file(run_at), self.random.choice((*COLUMNS, "keyword"))
                 value = self._value(kind, file_id)
                 watch = Stopwatch()
@@ -56,9 +59,15 @@ class Edits:
 
     def _file(self, run_at: int) -> int:
         near = [f for f in range(run_at + 1, run_at + BATCH * PARALLEL + 1) if f in self._open]
-        chosen = self.random.choice(near if near and self.random.random() < 0.5 else sorted(self._open))
+        chosen = self.random.choice(near) if near and self.random.random() < 0.5 else self._any()
         self._open.discard(chosen)
         return chosen
+
+    def _any(self) -> int:
+        """One of those that are open, at least half of all: drawn until it is one."""
+        while (file_id := self.random.randint(1, self._files)) not in self._open:
+            pass
+        return file_id
 
     def _value(self, kind: str, file_id: int) -> str:
         if kind in ("genre", "mood"):
