@@ -125,9 +125,11 @@ def _persons(before: Tags, earlier: Change | None, vocabulary: Vocabulary) -> Ke
 
 def _kept_mood(mood: str | None, vocabulary: Vocabulary) -> str:
     """A person's mood column without values that are no moods; untouched to the byte if all are."""
+    if not mood:
+        return ""
     values = Tags(mood=mood).moods
     valid = [value for value in values if vocabulary.has(TagType.MOOD, value)]
-    return (mood or "") if len(valid) == len(values) and valid else MOOD_JOIN.join(valid)
+    return mood if len(valid) == len(values) and valid else MOOD_JOIN.join(valid)
 
 
 def _is_tagged(tags: Tags, vocabulary: Vocabulary) -> bool:
