@@ -73,7 +73,7 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
             connection.execute("PRAGMA busy_timeout=0")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer does it outside of COMMIT
-            connection.execute("PRAGMA cache_size=-1536")  # a batch of 50 without spilling
+            connection.execute("PRAGMA cache_size=-1280")  # a batch of 50 without spilling
             connection.execute("PRAGMA temp_store=MEMORY")  # statement journals: a copy of each touched page
         else:
             connection.execute("PRAGMA query_only=ON")

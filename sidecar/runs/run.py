@@ -96,8 +96,9 @@ class Run:
         # Under a budget a batch begins when it can be asked for: what the others have spent is known then.
         ahead = 0 if allowance.is_bounded else READ_AHEAD
         self._asking_places = trio.Semaphore(plan.max_parallel + ahead)
-        # As many as may be asked for at once may wait for the writer.
-        self._open_places = trio.Semaphore(2 * plan.max_parallel + ahead)
+        # Behind those that are asked for, READY may wait for the writer: what waits costs memory, and a crash
+        # would lose answers that are paid for.
+        self._open_places = trio.Semaphore(plan.max_parallel + ahead + READY)
         self._ready_places = trio.Semaphore(READY)
 
     async def work(self) -> None:
