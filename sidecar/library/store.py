@@ -72,13 +72,13 @@ class Library:
         """
         return self._writer.generation if self._writer is not None else 0
 
-    async def write(self, run: Callable[[Transaction], T]) -> T:
+    async def write(self, run: Callable[[Transaction], T], *, dates_reads: bool = False) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         path = await self._open(READ_PATIENCE_SECONDS)
         if self._writer is None:
             self._writer = Writer(path, self._generations)
             self._nursery.start_soon(self._writer.run)
-        return await self._writer.write(run)
+        return await self._writer.write(run, dates_reads=dates_reads)
 
     async def status(self) -> DatabaseStatus:
         """Whether the library can be tagged, and what to do if not. Answers within a moment."""

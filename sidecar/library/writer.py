@@ -47,7 +47,8 @@ T = TypeVar("T")
 
 
 class Transaction(Struct, frozen=True):
-    """What a job works with. `generation` rises whenever another process has changed the database.
+    """What a job works with. `generation` rises whenever another process has changed the database, or this one
+    what batches rely on (`dates_reads`).
 
     `careful`: the first try ended in an IntegrityError and was rolled back; what is refused now has to be
     found and left out.
@@ -62,9 +63,10 @@ class Transaction(Struct, frozen=True):
 class _Job:
     """One write on its way: pending, then either claimed by the thread or left by its task."""
 
-    def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float, *, dates_reads: bool) -> None:
         self.run = run
         self.patience_seconds = patience_seconds
+        self.dates_reads = dates_reads
         self.cancelled = threading.Event()
         self._token = trio.lowlevel.current_trio_token()
         self._task = trio.lowlevel.current_task()
@@ -133,10 +135,19 @@ class Writer:
         """No more jobs; those that wait are still dealt with (their tasks are gone, or want them)."""
         self._jobs.put(None)
 
-    async def write(self, run: Callable[[Transaction], T], patience_seconds: float = PATIENCE_SECONDS) -> T:
-        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises."""
+    async def write(
+        self,
+        run: Callable[[Transaction], T],
+        patience_seconds: float = PATIENCE_SECONDS,
+        *,
+        dates_reads: bool = False,
+    ) -> T:
+        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises.
+
+        `dates_reads`: what was read before it must be looked at again, as after another process's transaction.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
-        job = _Job(run, patience_seconds)
+        job = _Job(run, patience_seconds, dates_reads=dates_reads)
         self._jobs.put(job)
         result: T = await trio.lowlevel.wait_task_rescheduled(job.abort)
         return result
@@ -235,6 +246,8 @@ class Writer:
         result = self._attempt(transaction, job)
         if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
             result = self._attempt_again(job)
+        if job.dates_reads:  # here, before the next job: its own task hears of the commit later
+            self.generation = next(self._generations)
         held = self._monotonic() - began
         self._free_at = (
             max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(held / 2, _LONGEST_REST_SECONDS)

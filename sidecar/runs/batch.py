@@ -55,7 +55,7 @@ class Batch:
         self.number = number
         self.files = found.files
         self.generation = generation
-        self.exclusions = exclusions
+        self._exclusions = exclusions
         self.meter = Meter(run_meter)
         self.began_at = trio.current_time()
         self._found = found
@@ -80,7 +80,7 @@ class Batch:
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
-            asking = _Asking(part, prompt, knowledge, self.exclusions, allowed)
+            asking = _Asking(part, prompt, knowledge, self._exclusions, allowed)
             answer = await calls.ask_current(asking, self.number, self.meter)
             if isinstance(answer, End):
                 return answer

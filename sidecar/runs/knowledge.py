@@ -5,8 +5,6 @@ database. One for each process.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -33,25 +31,12 @@ class Knowledge:
         self.unknown_tags = UnknownTags(Mappings())
         self.generation = -1
         self.exclusions = 0
-        """Rises whenever this process excludes files: before they are, and after."""
+        """How often this process has excluded files."""
 
     @property
     def mappings(self) -> Mappings:
         """The mapping cache in memory."""
         return self.unknown_tags.mappings
-
-    @contextmanager
-    def excluding(self) -> Iterator[None]:
-        """Around a transaction that excludes files.
-
-        Who has counted before it knows of it before it is committed; who counts while it goes on, and may have
-        read what it had not written yet, knows of it after.
-        """
-        self.exclusions += 1
-        try:
-            yield
-        finally:
-            self.exclusions += 1
 
     def newer(self, transaction: Transaction) -> Tables | None:
         """The tables, read again if they may have changed. For the writer thread: changes nothing here."""

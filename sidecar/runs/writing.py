@@ -132,10 +132,8 @@ def commit(
     decisions = ready.decided
     if vocabulary.fingerprint != decisions.vocabulary.fingerprint or mappings.contradict(decisions.used):
         decisions = decide_batch(batch, asked, mappings, vocabulary, terms.stamp.mode)
-    is_changed = transaction.generation != batch.generation
-    if is_changed:
+    if transaction.generation != batch.generation:
         decisions = _unless_changed(transaction.connection, decisions)
-    if is_changed or knowledge.exclusions != batch.exclusions:
         decisions = _unless_excluded(transaction.connection, decisions)
     if decisions is not ready.decided:
         ready = prepare(decisions, terms)

@@ -83,8 +83,9 @@ async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
         entry = Exclusion(params.glob, params.file_id, rfc3339(datetime.now(UTC)))
         return exclusions.add_exclusion(connection, entry)
 
-    with app.runs.knowledge.excluding():
-        return Answer(await app.library.write(write))
+    entry = await app.library.write(write, dates_reads=True)
+    app.runs.knowledge.exclusions += 1
+    return Answer(entry)
 
 
 async def remove_exclusion(app: App, params: ExclusionParams) -> Answer[Removed]:
