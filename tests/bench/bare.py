@@ -11,8 +11,8 @@ import http.client
 import json
 import queue
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,13 +33,11 @@ def main(database: str, base_url: str, parallel: int, files: int) -> float:
     connections = [http.client.HTTPConnection(server) for _ in range(parallel)]
     for connection in connections:
         connection.connect()
-    threads = [threading.Thread(target=_exchange, args=(connection, waiting)) for connection in connections]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.perf_counter() - began
+    with ThreadPoolExecutor(parallel) as threads:
+        began = time.perf_counter()
+        for done in [threads.submit(_exchange, connection, waiting) for connection in connections]:
+            done.result()
+        seconds = time.perf_counter() - began
     for connection in connections:
         connection.close()
     return seconds
