@@ -91,7 +91,14 @@ def _methods(methods: list[Json], errors: Json) -> str:
         result = _type(method["result"]["schema"])
         lines += _jsdoc(method.get("summary", "") + fails, "  ")
         lines.append(f"  {_key(method['name'])}: {{ params: {params}; result: {result} }};")
-    return "\n".join([*lines, "}"])
+    optional = [
+        "/** The arguments of a call after its method: none need be given where no parameter must. */",
+        "export type Arguments<M extends keyof Methods> =",
+        "  Record<never, never> extends Methods[M][\"params\"]",
+        "    ? [params?: Methods[M][\"params\"]]",
+        "    : [params: Methods[M][\"params\"]];",
+    ]
+    return "\n".join([*lines, "}", "", *optional])
 
 
 def _error_name(error: Json, errors: Json) -> str:

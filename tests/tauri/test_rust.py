@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 
@@ -19,6 +20,7 @@ CRATES = ("-L.", "--extern=tauri_macros", "--extern=serde_json", "--extern=tauri
 """The stand-ins, in the order in which they need each other."""
 SECONDS = 120.0
 STUBBORN = "import time\nwhile True: time.sleep(60)"
+CURT = "import sys\nprint('there is no room', file=sys.stderr)\nraise SystemExit(3)"
 TALKATIVE = """
 import sys
 for line in range(50_000): print("line", line, file=sys.stderr)
@@ -49,7 +51,7 @@ async def test_the_rust_module_works_against_a_real_sidecar(module: Path, tmp_pa
             "SLOW_GEMINI": slow.base_url,
         }
         report = await _run_tests(module, harness.environment(gemini, settings))
-    assert "13 passed; 0 failed; 3 ignored" in report, report
+    assert "13 passed; 0 failed; 5 ignored" in report, report
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,8 @@ async def test_the_rust_module_works_against_a_real_sidecar(module: Path, tmp_pa
     [
         ("a_sidecar_that_does_not_end_is_killed", STUBBORN),
         ("the_log_is_drained_and_becomes_events", TALKATIVE),
-        ("a_sidecar_that_ends_by_itself_says_so_and_can_be_started_again", "raise SystemExit(3)"),
+        ("a_sidecar_that_does_not_read_holds_up_neither_calls_nor_the_apps_exit", STUBBORN),
+        ("a_sidecar_that_ends_by_itself_says_so_and_can_be_started_again", CURT),
     ],
 )
 async def test_the_rust_module_copes_with_a_bad_sidecar(
@@ -68,6 +71,18 @@ async def test_the_rust_module_copes_with_a_bad_sidecar(
     settings = {"SIDECAR": f"{sys.executable}\n{script}", "DATABASE": str(tmp_path / "ligeia.db")}
     report = await _run_tests(module, harness.environment(None, settings), "--ignored", "--exact", name)
     assert "1 passed; 0 failed" in report, report
+    await harness.eventually(lambda: not _running(script))
+
+
+async def test_the_rust_module_says_why_there_is_no_sidecar(module: Path, tmp_path: Path) -> None:
+    settings = {"SIDECAR": str(tmp_path / "ligeia-sidecar"), "DATABASE": str(tmp_path / "ligeia.db")}
+    name = "a_sidecar_that_cannot_be_started_is_told_to_whoever_calls_it"
+    report = await _run_tests(module, harness.environment(None, settings), "--ignored", "--exact", name)
+    assert "1 passed; 0 failed" in report, report
+
+
+def _running(script: Path) -> bool:
+    return any(str(script) in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
 
 
 def test_the_example_of_the_readme_compiles(tmp_path: Path) -> None:

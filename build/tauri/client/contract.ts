@@ -945,6 +945,12 @@ export interface Methods {
   shutdown: { params: Record<string, never>; result: null };
 }
 
+/** The arguments of a call after its method: none need be given where no parameter must. */
+export type Arguments<M extends keyof Methods> =
+  Record<never, never> extends Methods[M]["params"]
+    ? [params?: Methods[M]["params"]]
+    : [params: Methods[M]["params"]];
+
 /** What is told unasked. */
 export interface Notifications {
   /** `tagging-progress`. `status` is a sentence; `current_batch` counts finished batches. */

@@ -1,7 +1,7 @@
 // A typed client of ligeia-sidecar for the page, over @tauri-apps/plugin-shell. Copy it with contract.ts.
 
 import { Command, type Child } from "@tauri-apps/plugin-shell";
-import type { Methods, Notifications } from "./contract";
+import type { Arguments, Methods, Notifications } from "./contract";
 
 /** As in `bundle.externalBin` of tauri.conf.json and in the capability file. */
 const PROGRAM = "binaries/ligeia-sidecar";
@@ -92,7 +92,7 @@ export class Sidecar {
    * Calls are served at the same time: a run under way never delays the answer to another call.
    * Parameters that are undefined or null are left out, and mean the default.
    */
-  request<M extends keyof Methods>(method: M, params?: Methods[M]["params"]): Promise<Methods[M]["result"]> {
+  request<M extends keyof Methods>(method: M, ...[params]: Arguments<M>): Promise<Methods[M]["result"]> {
     return new Promise((resolve, reject) => {
       if (this.#exit) {
         reject(new SidecarError(0, GONE));

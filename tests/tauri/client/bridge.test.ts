@@ -6,7 +6,7 @@ import { emit } from "@tauri-apps/api/event";
 import { mockIPC } from "@tauri-apps/api/mocks";
 
 import type { Progress } from "../client/contract.js";
-import { on, request } from "../client/bridge.js";
+import { on, request, start } from "../client/bridge.js";
 
 globalThis.window = globalThis as unknown as Window & typeof globalThis;
 
@@ -23,6 +23,13 @@ test("a call is the command of the Rust module", async () => {
     ["sidecar_request", { method: "count_untagged_files", params: {} }],
     ["sidecar_request", { method: "get_run", params: { run_id: "r" } }],
   ]);
+});
+
+test("a start is a command of its own", async () => {
+  const invoked: unknown[] = [];
+  mockIPC((command, args) => void invoked.push([command, args]));
+  await start();
+  assert.deepEqual(invoked, [["sidecar_start", {}]]);
 });
 
 test("an event's payload reaches its listener until it is taken off", async () => {

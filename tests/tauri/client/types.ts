@@ -1,6 +1,7 @@
 // Compiled, never run: what the client's types let through, and what they refuse.
 
 import type { ErrorCode, ErrorData, Notifications, Reason } from "../client/contract.js";
+import { request } from "../client/bridge.js";
 import type { Sidecar } from "../client/sidecar.js";
 
 export async function use(sidecar: Sidecar): Promise<void> {
@@ -22,6 +23,10 @@ export async function use(sidecar: Sidecar): Promise<void> {
   void sidecar.request("auto_tag_files", { mode: "overwrite" });
   // @ts-expect-error: a required parameter is missing
   void sidecar.request("get_tagging_history", {});
+  // @ts-expect-error: all of them are
+  void sidecar.request("undo_run");
+  // @ts-expect-error: and in the bridge
+  void request("undo_run");
   // @ts-expect-error: a method without parameters
   void sidecar.request("status", { verbose: true });
   // @ts-expect-error: no such notification

@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ligeia_sidecar::{on_event, sidecar_request, start, stop};
+use ligeia_sidecar::{on_event, sidecar_request, sidecar_start, start, stop};
 use tauri::async_runtime::block_on;
 use tauri::{AppHandle, RunEvent};
 
@@ -124,6 +124,8 @@ fn without_a_sidecar_calls_fail_with_a_sentence() {
     let (app, _events) = AppHandle::stand_in();
     let error = request(&app, "status", "{}").expect_err("no sidecar");
     assert!(error.contains("is not running"), "{error}");
+    let error = block_on(sidecar_start(app.clone())).expect_err("no database is known");
+    assert!(error.to_string().contains("is not running"));
     stop(&app);
 }
 
@@ -158,13 +160,48 @@ fn a_sidecar_that_does_not_end_is_killed() {
 }
 
 #[test]
-#[ignore = "needs SIDECAR to be a program that ends with the code 3"]
+#[ignore = "needs SIDECAR to be a program that reads nothing"]
+fn a_sidecar_that_does_not_read_holds_up_neither_calls_nor_the_apps_exit() {
+    let (app, _events) = launch();
+    let ids = vec!["1000000"; 20_000].join(",");
+    let asking = app.clone();
+    let waiting = thread::spawn(move || {
+        request(
+            &asking,
+            "auto_tag_files",
+            &format!("{{\"file_ids\":[{ids}]}}"),
+        )
+    });
+    thread::sleep(Duration::from_millis(300)); // the pipe is full by then
+    let began = Instant::now();
+    on_event(&app, &RunEvent::Exit);
+    assert!(began.elapsed() < Duration::from_secs(4), "it is killed");
+    let error = waiting.join().expect("no panic").expect_err("no sidecar");
+    assert!(error.contains(r#""code":0"#), "{error}");
+}
+
+#[test]
+#[ignore = "needs SIDECAR to be a program that says why on stderr and ends with the code 3"]
 fn a_sidecar_that_ends_by_itself_says_so_and_can_be_started_again() {
     let (app, events) = launch();
     let ended = ("sidecar-exit".to_owned(), "3".to_owned());
     assert_eq!(next(&events), ended);
-    start(&app, Path::new(&env::var("DATABASE").expect("set"))).expect("it starts");
+    block_on(sidecar_start(app.clone())).expect("it starts");
     assert_eq!(next(&events), ended);
     let error = request(&app, "status", "{}").expect_err("no sidecar");
-    assert!(error.contains("is not running"), "{error}");
+    assert!(error.contains("has ended. Start it again"), "{error}");
+    let data = r#""data":{"exit_code":3,"log":["there is no room"]}"#;
+    assert!(error.contains(data), "{error}");
+}
+
+#[test]
+#[ignore = "needs SIDECAR to be no program"]
+fn a_sidecar_that_cannot_be_started_is_told_to_whoever_calls_it() {
+    let (app, _events) = AppHandle::stand_in();
+    start(&app, Path::new("ligeia.db")).expect_err("no program");
+    let error = request(&app, "status", "{}").expect_err("no sidecar");
+    assert!(error.contains("could not be started"), "{error}");
+    assert!(error.contains("No such file"), "{error}");
+    let error = block_on(sidecar_start(app)).expect_err("no program");
+    assert!(error.to_string().contains("could not be started"));
 }

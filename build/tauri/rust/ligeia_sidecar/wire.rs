@@ -12,9 +12,6 @@ pub type Outcome = Result<String, String>;
 
 type Reply = Box<dyn FnOnce(Outcome) + Send>;
 
-/// The error of calls that the sidecar did not live to answer. Code 0 is none of the sidecar's own.
-const GONE: &str = r#"{"code":0,"message":"The sidecar has ended. Start it again to go on: what is tagged is saved."}"#;
-
 /// One sidecar process as seen through its pipes. `read` is called by one task only.
 #[derive(Default)]
 pub struct Wire {
@@ -36,7 +33,8 @@ enum Message<'a> {
 }
 
 impl Wire {
-    /// The line to write for a call, with its id. `params` is a JSON object; `reply` is called once.
+    /// The line to write for a call, with its id. `params` is a JSON object; `reply` is called once, or dropped
+    /// uncalled where the sidecar does not live to answer.
     pub fn call(
         &self,
         method: &str,
@@ -46,10 +44,7 @@ impl Wire {
         let mut state = self.lock();
         state.last_id += 1;
         let id = state.last_id;
-        if state.ended {
-            drop(state);
-            reply(Err(GONE.to_owned()));
-        } else {
+        if !state.ended {
             state.open.insert(id, Box::new(reply));
         }
         let method = quoted(method);
@@ -61,9 +56,7 @@ impl Wire {
     /// For a call whose line could not be written: nobody will answer it.
     pub fn fail(&self, id: u64) {
         let reply = self.lock().open.remove(&id);
-        if let Some(reply) = reply {
-            reply(Err(GONE.to_owned()));
-        }
+        drop(reply); // without the lock: whoever waits for it may call again
     }
 
     /// Takes what came from stdout, however it was cut; answers calls, and hands each notification's
@@ -83,16 +76,14 @@ impl Wire {
         }
     }
 
-    /// The process is gone: every open call fails, and every later one.
+    /// The process is gone: the replies of all open calls are dropped, and of every later one.
     pub fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
         let open = std::mem::take(&mut state.open);
         drop(state);
         self.ended.notify_all();
-        for reply in open.into_values() {
-            reply(Err(GONE.to_owned()));
-        }
+        drop(open);
     }
 
     /// Whether the process is gone, now or within that time.

@@ -40,6 +40,19 @@ impl Serialize for String {
     }
 }
 
+impl Serialize for Value {
+    fn json(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl<T: Serialize> Serialize for Vec<T> {
+    fn json(&self) -> String {
+        let items: Vec<String> = self.iter().map(Serialize::json).collect();
+        format!("[{}]", items.join(","))
+    }
+}
+
 impl Serialize for i32 {
     fn json(&self) -> String {
         self.to_string()
