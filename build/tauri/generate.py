@@ -94,9 +94,9 @@ def _methods(methods: list[Json], errors: Json) -> str:
     optional = [
         "/** The arguments of a call after its method: none need be given where no parameter must. */",
         "export type Arguments<M extends keyof Methods> =",
-        "  Record<never, never> extends Methods[M][\"params\"]",
-        "    ? [params?: Methods[M][\"params\"]]",
-        "    : [params: Methods[M][\"params\"]];",
+        '  Record<never, never> extends Methods[M]["params"]',
+        '    ? [params?: Methods[M]["params"]]',
+        '    : [params: Methods[M]["params"]];',
     ]
     return "\n".join([*lines, "}", "", *optional])
 

@@ -90,8 +90,8 @@ class Library:
                 error = LibraryError(Fault.LOCKED)
         except LibraryError as found:
             error = found
-        except OSError:
-            error = LibraryError(Fault.MISSING)
+        except OSError as unseen:
+            error = LibraryError(_unseen(unseen))
         path = str(self.path) if self.path else None
         return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
 
@@ -126,9 +126,9 @@ class Library:
         path = self.known_path
         try:
             stat = path.stat()
-        except OSError:
+        except OSError as error:
             self.close()
-            raise LibraryError(Fault.MISSING) from None
+            raise LibraryError(_unseen(error)) from None
         identity = (stat.st_dev, stat.st_ino)
         if self._opened != identity:
             asked_at = trio.current_time()
@@ -170,6 +170,11 @@ class Library:
                 return query(connection, shape)
         except sqlite3.Error as error:
             raise translated(error, path) from None
+
+
+def _unseen(error: OSError) -> Fault:
+    """Why a file cannot be looked at."""
+    return Fault.READ_ONLY if isinstance(error, PermissionError) else Fault.MISSING
 
 
 @asynccontextmanager

@@ -119,7 +119,8 @@ class _ApplyingRun:
 
     def _summary(self, status: RunStatus, why: str) -> RunSummary:
         elapsed_seconds = time.monotonic() - self._began_at
-        return summary_of(self._run, self._tally, status, why, datetime.now(UTC), elapsed_seconds, Usage())
+        ended_at = datetime.now(UTC)
+        return summary_of(self._run, self._tally, status, why, ended_at, elapsed_seconds, Usage(), applies=True)
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         self._require_source(transaction)

@@ -117,23 +117,31 @@ def retold(kind: type[T], summary: RunSummary, **own: object) -> T:
 
 
 def completion_message(
-    tally: Tally, status: RunStatus, why: str, *, dry_run: bool = False, named: bool = False
+    tally: Tally,
+    status: RunStatus,
+    why: str,
+    *,
+    dry_run: bool = False,
+    named: bool = False,
+    applies: bool = False,
 ) -> str:
     """One sentence or two for the person: how many were tagged, what failed and why, what to do.
 
     `why` is the sentence that ended the run early, empty otherwise. `named`: the call named the files, so that one
-    that does not may pass them over.
+    that does not may pass them over. `applies`: it wrote what a dry run had proposed.
     """
-    what = "the same files " if named else ""
+    again = f"Start tagging {'the same files ' if named else ''}again"
+    if applies:
+        again = "Apply the proposals again"
     head = _counted(tally, "given proposals" if dry_run else "tagged")
     advice = ""
     if status in _CUT_OFF:
-        head, advice = f"{status.capitalize()}: {head}", f"Start tagging {what}again to go on."
+        head, advice = f"{status.capitalize()}: {head}", f"{again} to go on."
     elif why:
         head = f"{why} So far: {head}"
     elif tally.failed_files:
         head = " ".join(filter(None, (f"{head}.", tally.unanswered))).removesuffix(".")
-        advice = f"Start tagging {what}again to retry what failed."
+        advice = f"{again} to retry what failed."
     if dry_run:  # another would begin at the beginning
         looked_at = ": look at the proposals and apply them" if tally.processed_files else ""
         advice = f"Nothing has been written{looked_at}."

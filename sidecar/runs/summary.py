@@ -20,12 +20,13 @@ def summary_of(
     usage: Usage,
     *,
     named: bool = False,
+    applies: bool = False,
 ) -> RunSummary:
-    """The end of a run; `why` is the sentence that ended it early, empty otherwise; `named`: see `Plan`."""
+    """The end of a run; `why` is the sentence that ended it early, empty otherwise; for the rest see there."""
     return RunSummary(
         run_id=run.run_id,
         status=status,
-        message=completion_message(tally, status, why, dry_run=run.dry_run, named=named),
+        message=completion_message(tally, status, why, dry_run=run.dry_run, named=named, applies=applies),
         mode=run.mode,
         dry_run=run.dry_run,
         model=run.model,

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.contract import Applied, RunSummary, Undone
+from sidecar.contract import Applied, RpcError, RunSummary, Undone
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App
 from sidecar.settings import Settings
@@ -18,8 +18,12 @@ _RUNS_LOOKED_AT: Final = 1000
 async def apply(options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
     """Writes what a dry run proposed; without --run, the latest."""
 
+    before: str | None = None
+
     async def work(app: App, display: Display) -> int:
-        run_id = options.run or await _latest(app, lambda run: run.dry_run)
+        nonlocal before
+        before = await _latest(app, _has_tagged)
+        run_id = await _latest(app, lambda run: run.dry_run) if options.run is None else options.run
         if run_id is None:
             return sorry("There is no dry run whose proposals could be applied: tag --dry-run makes one.", 1)
         applied: Applied = await ask(app, "apply_proposals", run_id=run_id, reject=options.reject)
@@ -29,15 +33,25 @@ async def apply(options: argparse.Namespace, settings: Settings, redactor: Redac
         display.say(f"{counted(applied.applied_files, 'proposal')} written.")
         if applied.skipped_files:
             display.say(
-                f"{counted(applied.skipped_files, 'file')} left as found: written already, deleted, changed since "
-                "the dry run, or without valid tags now."
+                f"{counted(applied.skipped_files, 'file')} left as found: written already, deleted, excluded, "
+                "changed since the dry run, or without valid tags now."
             )
         if applied.applied_files:
             display.say("To take them back:" if applied.applied_files > 1 else "To take it back:")
             display.say(f"  {command_line(options, 'undo', '--run', applied.run_id)}")
         return 0
 
-    stopped = f"Stopped. What is written stays; to take it back: {command_line(options, 'undo')}"
+    async def stopped(app: App) -> str:
+        try:
+            written = await _latest(app, _has_tagged)
+        except RpcError:
+            return "Stopped. What is written stays."
+        if written is None or written == before:
+            return "Stopped. Nothing was written."
+        return (
+            f"Stopped. What is written stays; to take it back: {command_line(options, 'undo', '--run', written)}"
+        )
+
     return await over_library(work, settings, redactor, signals, if_stopped=stopped)
 
 
@@ -45,7 +59,7 @@ async def undo(options: argparse.Namespace, settings: Settings, redactor: Redact
     """Takes a run back; without --run, the latest that tagged files."""
 
     async def work(app: App, display: Display) -> int:
-        run_id = options.run or await _latest(app, lambda run: not run.dry_run and run.processed_files > 0)
+        run_id = await _latest(app, _has_tagged) if options.run is None else options.run
         if run_id is None:
             return sorry("There is no run that tagged files.", 1)
         undone: Undone = await ask(app, "undo_run", run_id=run_id)
@@ -60,8 +74,14 @@ async def undo(options: argparse.Namespace, settings: Settings, redactor: Redact
             )
         return 0
 
-    stopped = "Stopped. The same command restores the rest."
+    async def stopped(_app: App) -> str:
+        return "Stopped. The same command restores the rest."
+
     return await over_library(work, settings, redactor, signals, if_stopped=stopped)
+
+
+def _has_tagged(run: RunSummary) -> bool:
+    return not run.dry_run and run.processed_files > 0
 
 
 async def _latest(app: App, fits: Callable[[RunSummary], bool]) -> str | None:

@@ -21,7 +21,7 @@ from sidecar.library.connections import database_uri
 from sidecar.redaction import Redactor
 from sidecar.settings import BASE_URL_VARIABLE, KEY_VARIABLES, Settings
 from sidecar.terminal.display import Display, selection, sorry
-from sidecar.terminal.session import Signals, command_line, watch
+from sidecar.terminal.session import Signals, command_line, copyable, watch
 from sidecar.terminal.words import counted
 
 _ROOT: Final = "/home/ann/Music/Ligeia"
@@ -77,7 +77,7 @@ async def demo(options: argparse.Namespace, settings: Settings, redactor: Redact
         display.say(f"  {command_line(options, 'tag')}")
     display.say(f"Database: {path}")
     if was_tagged:
-        display.say(f'Look at it: sqlite3 "{path}" "{_LOOK}"')
+        display.say(f"Look at it: {copyable('sqlite3', str(path), _LOOK)}")
     return code
 
 

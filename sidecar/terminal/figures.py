@@ -1,6 +1,7 @@
 """`report` and `estimate`: how a run came out, and what the next one would take."""
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -146,16 +147,15 @@ def _write_page(display: Display, found: Report, path: Path) -> int:
 
 
 def _replace(path: Path, page: str) -> None:
-    """The page whole, or what was there before: the disk may be full."""
+    """The page whole, or what was there before: the disk may be full. A link stays one."""
     if path.exists() and not path.is_file():  # a pipe, a terminal
         path.write_text(page, encoding="utf-8", newline="\n")
         return
-    part = path.with_name(f"{path.name}.part")
-    try:
+    path = path.resolve()
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=path.parent) as folder:
+        part = Path(folder) / path.name
         part.write_text(page, encoding="utf-8", newline="\n")
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _is_page(path: Path) -> bool:

@@ -59,25 +59,29 @@ async def over_library(
     redactor: Redactor,
     signals: Signals,
     *,
-    if_stopped: str = "",
+    if_stopped: Callable[[App], Awaitable[str]] | None = None,
 ) -> int:
-    """Does the work; a refusal becomes its sentence. A signal stops it between two transactions."""
+    """Does the work; a refusal becomes its sentence. A signal stops it between two transactions.
+
+    `if_stopped` says what there is to say then.
+    """
     display = Display()
     code = STOPPED
-    async with running_app(settings, display.show, redactor) as app, trio.open_nursery() as nursery:
+    async with running_app(settings, display.show, redactor) as app:
+        async with trio.open_nursery() as nursery:
 
-        async def stop_at_signal() -> None:
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
+            async def stop_at_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
 
-        nursery.start_soon(stop_at_signal)
-        try:
-            code = await work(app, display)
-        except RpcError as error:
-            code = sorry(redactor.redact(error.message), 1)
-        nursery.cancel_scope.cancel()
-    if code == STOPPED and if_stopped:
-        display.say(if_stopped)
+            nursery.start_soon(stop_at_signal)
+            try:
+                code = await work(app, display)
+            except RpcError as error:
+                code = sorry(redactor.redact(error.message), 1)
+            nursery.cancel_scope.cancel()
+        if code == STOPPED and if_stopped is not None:
+            display.say(await if_stopped(app))
     return code
 
 
@@ -103,9 +107,13 @@ def command_line(options: argparse.Namespace, *words: str) -> str:
     """A command on the same library, to be copied into a shell."""
     given = [("--database", options.database), ("--env-file", options.env_file)]
     options_given = (word for name, value in given if value for word in (name, value))
-    line = [*_program(), words[0], *options_given, *words[1:]]
-    # What cmd.exe and PowerShell take; quotes of a POSIX shell mean nothing to the first.
-    return subprocess.list2cmdline(line) if sys.platform == "win32" else " ".join(map(quote, line))
+    return copyable(*_program(), words[0], *options_given, *words[1:])
+
+
+def copyable(*words: str) -> str:
+    """A command as the system's shell takes it."""
+    # cmd.exe and PowerShell: quotes of a POSIX shell mean nothing to the first.
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else " ".join(map(quote, words))
 
 
 def _program() -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 import trio
 
 from sidecar.command_line import STOPPED
-from sidecar.contract import Count, Proposal, Reason, RpcError, RunDetails
+from sidecar.contract import Count, Proposal, Reason, RpcError, RunDetails, RunStatus
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
@@ -42,9 +42,12 @@ async def retry(options: argparse.Namespace, settings: Settings, redactor: Redac
         try:
             params = {"run_id": options.run, "reasons": options.reason}
             nothing = partial(_nothing_to_retry, app, options)
-            return await _run(app, "retry_failed", params, display, signals, if_nothing=nothing)
+            code = await _run(app, "retry_failed", params, display, signals, if_nothing=nothing)
+            if display.completion:  # of a dry run what failed is asked for in a dry run, too
+                await _show_proposals(app, display, display.completion.run_id, options)
         except RpcError as error:
             return sorry(redactor.redact(error.message), 1)
+    return code
 
 
 async def _run(
@@ -88,6 +91,8 @@ async def _run(
 
 async def _nothing_to_retry(app: App, options: argparse.Namespace) -> str:
     details: RunDetails = await ask(app, "get_run", run_id=options.run)
+    if details.status == RunStatus.RUNNING:
+        return "That run still goes on, in another process: try again when it has ended."
     reasons = options.reason or [reason for reason in Reason if not reason.is_skip]
     if any(failure.reason in reasons for failure in details.failures):
         sentence = "Nothing that failed in that run is untagged any more."

@@ -43,7 +43,8 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     [back] = re.findall(RUN_ID, applied[-1])
     assert await shell("apply", "--reject", "1", "2", "3") == [
         "0 proposals written.",
-        "57 files left as found: written already, deleted, changed since the dry run, or without valid tags now.",
+        "57 files left as found: written already, deleted, excluded, changed since the dry run, or without valid "
+        "tags now.",
     ]
     lines = await shell("undo", "--run", back)
     assert re.fullmatch(rf"57 files restored to what they were before the run of .+ UTC \({back}\)\.", lines[0])
@@ -137,11 +138,13 @@ async def test_a_page_is_written_over_a_page_only(shell: Shell, tmp_path: Path) 
         assert await shell("report", "--html", str(page)) == [f"Report: {page}"]
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>\n<html")
     written = page.read_bytes()
-    in_the_way = page.with_name(f"{page.name}.part")
-    in_the_way.mkdir()  # as a full disk, it lets nothing be written
-    [complaint] = await shell("report", "--html", str(page), code=1)
-    assert "cannot be written" in complaint and page.read_bytes() == written
-    in_the_way.rmdir()
+    notes = page.with_name(f"{page.name}.part")
+    notes.write_text("mine")
+    link = tmp_path / "link.html"
+    link.symlink_to(page)
+    page.write_bytes(b"")
+    assert await shell("report", "--html", str(link)) == [f"Report: {link}"]
+    assert link.is_symlink() and page.read_bytes() == written and notes.read_text() == "mine"
     page.write_bytes(b"")
     assert await shell("report", "--html", str(page)) == [f"Report: {page}"]
     before = shell.library.read_bytes()
@@ -151,7 +154,52 @@ async def test_a_page_is_written_over_a_page_only(shell: Shell, tmp_path: Path) 
     missing = tmp_path / "missing" / "report.html"
     [complaint] = await shell("report", "--html", str(missing), code=1)
     assert complaint.startswith(f"The report cannot be written to {missing}: ")
-    assert sorted(path.name for path in tmp_path.glob("report*")) == [page.name]
+    assert sorted(path.name for path in tmp_path.glob("*report*")) == [page.name, notes.name]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+async def test_a_page_that_has_no_room_leaves_the_one_before(shell: Shell, tmp_path: Path) -> None:
+    await shell("tag")
+    page = tmp_path / "report.html"
+    await shell("report", "--html", str(page))
+    written = page.read_bytes()
+    assert len(written) > 65_536
+    limited = ["sh", "-c", 'ulimit -f 128 && exec "$@"', "sh", *harness.command()]
+    words = ["report", "--database", str(shell.library), "--html", str(page)]
+    ended = await trio.run_process([*limited, *words], env=environment(), capture_stderr=True, check=False)
+    assert ended.returncode == 1 and b"cannot be written" in ended.stderr
+    assert page.read_bytes() == written
+    assert sorted(path.name for path in tmp_path.glob("*report*")) == [page.name]
+
+
+@pytest.mark.parametrize("command", ["apply", "undo", "retry", "report"])
+async def test_an_empty_run_id_is_no_run_and_not_the_latest(shell: Shell, command: str) -> None:
+    await shell("tag")
+    await shell("tag", "--dry-run")
+    before = shell.tags()
+    assert await shell(command, "--run", "", code=1) == ["There is no run `` in this library."]
+    assert shell.tags() == before
+
+
+async def test_a_retry_of_a_dry_run_shows_its_proposals_too(shell: Shell) -> None:
+    shell.gemini.script = refuse(b"Attic Footsteps")
+    await shell("tag", "--dry-run", "--batch-size", "20")
+    shell.gemini.script = None
+    lines = await shell("retry")
+    assert "Proposals" in lines
+    [run] = re.findall(RUN_ID, lines[-1])
+    assert (await shell("apply", "--run", run))[0].endswith("written.")
+
+
+async def test_a_retry_while_another_process_tags_says_so(shell: Shell) -> None:
+    gate = trio.Event()
+    shell.gemini.script = lambda _: Reply(gate=gate)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shell, "tag")
+        with trio.fail_after(20):
+            await shell.gemini.wait_for(1)
+        assert await shell("retry") == ["That run still goes on, in another process: try again when it has ended."]
+        gate.set()
 
 
 @pytest.mark.parametrize(
@@ -178,11 +226,13 @@ async def test_what_cannot_be_done_is_a_sentence(
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 @pytest.mark.parametrize("command", ["apply", "undo"])
 async def test_a_signal_stops_what_waits_for_the_database(shell: Shell, command: str) -> None:
+    shell.gemini.script = refuse(b"Attic Footsteps")
+    await shell("tag", "--batch-size", "20")
+    shell.gemini.script = None
     await shell("tag", "--dry-run")
-    if command == "undo":
-        await shell("apply")
     before = shell.tags()
-    assert (await _interrupted(shell, command)).startswith("Stopped.")
+    said = {"apply": "Nothing was written.", "undo": "The same command restores the rest."}
+    assert await _interrupted(shell, command) == f"Stopped. {said[command]}\n"
     assert shell.tags() == before
     await shell(command)
     assert shell.tags() != before
@@ -196,15 +246,21 @@ async def test_a_signal_in_the_midst_of_apply_leaves_a_cancelled_run(shell: Shel
         process = await trio.lowlevel.open_process(
             [*harness.command(), "apply", "--database", str(shell.library)],
             env=environment(shell.gemini),
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
         )
         await eventually(lambda: library.tagged > 0)
         process.send_signal(signal.SIGINT)
         with trio.fail_after(LIMIT_SECONDS):
             assert await process.wait() == 130
+        assert process.stdout is not None
+        said = (await process.stdout.receive_some()).decode()
+        await process.stdout.aclose()
     run = library.query("SELECT * FROM auto_tag_runs ORDER BY id DESC")[0]
     assert run["status"] == "cancelled" and run["message"].startswith(f"Cancelled: {library.tagged} file")
+    assert run["message"].endswith("remaining. Apply the proposals again to go on.")
     assert 0 < library.tagged < 60
+    assert said.startswith("Stopped. What is written stays; to take it back: ")
+    assert said.endswith(f" --run {run['run_id']}\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
