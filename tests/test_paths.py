@@ -138,6 +138,25 @@ def test_of_two_homes_on_one_disk_neither_name_is_left(ann: str, bob: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("path", "root", "expected"),
+    [
+        ("/home/ann/.wine/drive_c/users/ann/RPG/a.mp3", "/home/ann/", "RPG/a.mp3"),
+        ("/home/ann/.wine/drive_c/users/Ann/RPG/a.mp3", "/", "RPG/a.mp3"),
+        ("/home/ann/backup/home/ann/Music/a.mp3", "/home/ann/", "Music/a.mp3"),
+        ("/media/ann/Disk/backup/home/ann/Music/a.mp3", "/media/ann/Disk/", "Music/a.mp3"),
+        ("/media/ann/Disk/backup/home/bob/Music/a.mp3", "/media/ann/Disk/", "Music/a.mp3"),
+        ("/Volumes/Backup/2024/Macintosh HD/Users/ann/Music/a.mp3", "/Volumes/Backup/", "Music/a.mp3"),
+        ("/Users/ann/Library/CloudStorage/Drive-ann@x.org/Old/Users/ann/a.mp3", "/Users/ann/", "a.mp3"),
+        ("/mnt/x/y/home/ann/old/home/ann/a.mp3", "/mnt/x/y/home/ann/", "a.mp3"),
+        ("/home/ann/Music/home/Kitchen/Pan.mp3", "/home/ann/Music/", "home/Kitchen/Pan.mp3"),
+        ("/home/ann/Music/home/Music/Pan.mp3", "/home/ann/Music/", "home/Music/Pan.mp3"),
+    ],
+)
+def test_below_a_root_the_home_of_who_is_named_above_is_cut_too(path: str, root: str, expected: str) -> None:
+    assert relative_path(path, root) == expected
+
+
+@pytest.mark.parametrize(
     "root", ["/srv/sounds/", "/home/ann/Music/", "/mnt/music/sfx/", "D:\\Sounds\\", "file:///s/t/"]
 )
 @pytest.mark.parametrize("folder", ["Home", "home", "Users", "users"])

@@ -20,19 +20,21 @@ _HOME = re.compile(
       | /+(?:(?:mnt|cygdrive)/)?[a-z]/(?:users|documents\ and\ settings)/+NAME       # /mnt/c/Users/ann
       | /+(?:run/)?media/+NAME                                                     # /media/ann
       | /+root/+
-    )(?:library/+cloudstorage/+NAME)?                                   # GoogleDrive-ann@example.org
+    )(?P<cloud>library/+cloudstorage/+NAME)?                                   # GoogleDrive-ann@example.org
     """.replace("NAME", _NAME),
     re.IGNORECASE | re.VERBOSE,
 )
 _DEEP_HOME = re.compile(
-    rf"(?<=[\\/])(?:homes?[0-9]?|[Uu]sers|Documents and Settings)[\\/]+{_NAME}(?:Library/+CloudStorage/+{_NAME})?"
+    r"(?<=[\\/])(?:homes?[0-9]?|[Uu]sers|Documents and Settings)[\\/]+(?P<name>[^\\/]+)[\\/]+"
+    rf"(?:Library/+CloudStorage/+{_NAME})?"
 )
 """Spelled as systems do it: a sound library's own folders are called `Home` as well."""
 _OVER_LIBRARIES = re.compile(
-    r"(?:[\\/]{2}[?.][\\/])?/*(?:[a-z]:)?[\\/]*(?:(?:mnt|(?:run/)?media|run/media/[^/]+|volumes|net|srv)/+)?",
+    r"(?:[\\/]{2}[?.][\\/])?/*(?:[a-z]:)?[\\/]*"
+    r"(?:(?:mnt|volumes|net)/+(?:[^/]+/+)?|(?:run/+)?media/+(?:[^/]+/+){0,2}|srv/+)?",
     re.IGNORECASE,
 )
-"""A root that is no library's folder, but what disks and several libraries have in common."""
+"""A root that is no library's folder, but a disk's, or what disks and several libraries have in common."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://[^/]*", re.IGNORECASE)
 _ANCHOR = re.compile(r"^(?:[\\/]{2}[?.][\\/])?(?:/*[A-Za-z]:)?[\\/]*")
 _WINDOWS = re.compile(r"^(?:/*[A-Za-z]:|\\)")
@@ -74,7 +76,7 @@ def relative_path(path: str, root: str) -> str:
     local, root = _local(path, root)
     shared = len(root) if local.startswith(root) else 0
     home = _HOME.match(local)
-    cut = max(home.end() if home else 0, shared, _below_deep_home(local, shared))
+    cut = max(home.end() if home else 0, shared, _below_deep_home(local, shared, home))
     rest = local[cut:] if cut else _ANCHOR.sub("", local)
     rest = rest.lstrip("/") if not _WINDOWS.match(local) else rest.replace("\\", "/").lstrip("/")
     return rest or re.split(r"[\\/]", path)[-1]
@@ -90,17 +92,29 @@ def _local(path: str, root: str) -> tuple[str, str]:
     return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
 
 
-def _below_deep_home(path: str, shared: int) -> int:
+def _below_deep_home(path: str, shared: int, top: re.Match[str] | None) -> int:
     """Where a home ends that lies far from the top, as in a backup; 0 where there is none.
 
-    Below the root of a library no folder is taken for one; a root that ends in one is above people's names.
+    Below the root of a library no folder is taken for one, but for that of a person who is named above (Wine makes
+    such): by the home at the `top`, or by one of these. A root that ends in one is above people's names.
     """
     end = 0
+    names: set[str] = set()
     for home in _DEEP_HOME.finditer(path):
-        if home.start() >= shared and (end or not _is_over_libraries(path, shared)):
-            break
-        end = home.end()
+        if top and not names:
+            names.add(_named_by(top))
+        name = home["name"].casefold()
+        is_below = home.start() >= shared and (end or not _is_over_libraries(path, shared))
+        if not is_below or name in names:
+            end = home.end()
+            names.add(name)
     return end
+
+
+def _named_by(home: re.Match[str]) -> str:
+    """The name at its end."""
+    folder = home[0].removesuffix(home["cloud"] or "")
+    return split(folder.rstrip("\\/"))[1].casefold()
 
 
 def _is_over_libraries(path: str, shared: int) -> bool:
