@@ -65,6 +65,25 @@ def test_a_wrong_value_is_refused_with_the_fields_name_and_one_full_stop() -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "sentence"),
+    [
+        (params.AutoTagParams, {"batch_size": 0}, "`batch_size`: at least 1."),
+        (params.AutoTagParams, {"batch_size": 501}, "`batch_size`: at most 500."),
+        (params.ConfigureParams, {"hints": "x" * 2001}, "`hints`: at most 2,000 characters."),
+        (params.ConfigureParams, {"request_timeout_seconds": 0}, "`request_timeout_seconds`: more than 0."),
+        (params.EstimateCostParams, {"prices": {"input": -1, "output": 1}}, "`prices.input`: at least 0."),
+        (params.ExclusionParams, {"glob": ""}, "`glob`: at least 1 character."),
+        (params.ConfigureParams, {"base_url": "here"}, "`base_url`: this text cannot be one."),
+        (params.AutoTagParams, {"file_ids": [1, 2**63]}, "`file_ids[1]`: at most 9,223,372,036,854,775,807."),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_with_the_bound(
+    kind: type[Params], given: dict[str, Any], sentence: str
+) -> None:
+    assert refusal(kind, given) == sentence
+
+
 def test_a_needed_param_that_is_missing_is_named() -> None:
     assert "`run_id`" in refusal(params.UndoParams, {})
     assert "`prices`" in refusal(params.EstimateCostParams, {})

@@ -1,5 +1,6 @@
 """Every method's params, and how they are decoded: strictly, unknown fields refused by name."""
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -268,4 +269,27 @@ def decode_params(kind: type[P], raw: bytes | None) -> P:
     try:
         return msgspec.convert(_without_nulls(given), kind)
     except msgspec.ValidationError as error:
-        raise invalid_params(f"{error}.".replace("`$.", "`")) from None
+        raise invalid_params(_in_words(str(error))) from None
+
+
+_OUT_OF_BOUNDS = re.compile(
+    r"Expected `(?P<type>[^`]+)` (?P<length>of length )?(?P<sign>>=|<=|>|<) (?P<bound>[0-9.e+-]+)"
+    r" - at `\$\.(?P<place>[^`]+)`"
+)
+_OF_ANOTHER_FORM = re.compile(r"Expected `str` matching regex .+ - at `\$\.(?P<place>[^`]+)`", re.DOTALL)
+_SIGNS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+
+
+def _in_words(refusal: str) -> str:
+    """A sentence: of what a page of settings may run into, for the person who reads it."""
+    if (found := _OF_ANOTHER_FORM.fullmatch(refusal)) is not None:
+        return f"`{found['place']}`: this text cannot be one."
+    if (found := _OUT_OF_BOUNDS.fullmatch(refusal)) is None:
+        return f"{refusal}.".replace("`$.", "`")
+    bound, unit = found["bound"], ""
+    if found["length"]:
+        unit = " entries" if found["type"].startswith("array") else " characters"
+    if bound == "1":
+        unit = unit.replace("characters", "character").replace("entries", "entry")
+    number = f"{int(bound):,}" if bound.removeprefix("-").isdecimal() else f"{float(bound):,.10g}"
+    return f"`{found['place']}`: {_SIGNS[found['sign']]} {number}{unit}."
