@@ -9,7 +9,7 @@
     python3 build/dev.py trust [args]    the figures of faults and kills
     python3 build/dev.py freeze          the executable that a shell bundles
     python3 build/dev.py figures [--long]   freeze, trust and bench: fills README's tables, and writes all of
-                                         it into build/out/figures.json (half an hour; --long: hours)
+                                         it into build/out/figures.json (10 to 30 minutes; --long: hours)
 
 Standard library only. Everything runs in the project's root, and exit codes are passed through.
 """

@@ -41,7 +41,10 @@ class DatabaseStatus(Struct, frozen=True):
     """`path` as configured; `error` is a sentence when `ok` is false."""
 
     path: Annotated[str | None, means("As configured; null when no library was named.")]
-    ok: Annotated[bool, means("Whether the library can be tagged.")]
+    ok: Annotated[
+        bool,
+        means("Whether a library is there that can be written. The calls that need its vocabulary look at that."),
+    ]
     error: Annotated[
         str | None, means("Why the library cannot be tagged and what to do, in a sentence; null when it can.")
     ]
@@ -54,7 +57,7 @@ class Status(Struct, frozen=True):
     version: Annotated[str, means("The sidecar's own version.")]
     protocol_version: Annotated[int, means("The version of these methods and notifications: 1.")]
     pid: Annotated[int, means("The id of the process that answers.")]
-    database: Annotated[DatabaseStatus, means("The library, and whether it can be tagged.")]
+    database: Annotated[DatabaseStatus, means("The library, and whether it can be used.")]
     api_key_present: Annotated[bool, means("Whether there is a key for Gemini; not whether it is good.")]
     model: Annotated[str, means("The id of the Gemini model that later runs ask.")]
     active_run_id: Annotated[

@@ -81,7 +81,7 @@ class Library:
         return await self._writer.write(run, dates_reads=dates_reads)
 
     async def status(self) -> DatabaseStatus:
-        """Whether the library can be tagged, and what to do if not. Answers within a moment."""
+        """Whether there is a library that can be written, and what to do if not. Answers within a moment."""
         error = None
         try:
             with trio.move_on_after(_MOMENT_SECONDS) as moment:

@@ -76,7 +76,7 @@ def _table(figures: list[Figure]) -> Table:
 
 def _cells(figure: Figure) -> list[str]:
     met = {True: "yes", False: "no", None: ""}[figure.met]
-    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+    ratio = "" if figure.ratio is None else f"{figure.ratio:.3f}"
     return [figure.name, figure.measured, figure.floor, ratio, figure.wanted, met]
 
 

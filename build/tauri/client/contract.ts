@@ -45,7 +45,7 @@ export interface Status {
   protocol_version: number;
   /** The id of the process that answers. */
   pid: number;
-  /** The library, and whether it can be tagged. */
+  /** The library, and whether it can be used. */
   database: DatabaseStatus;
   /** Whether there is a key for Gemini; not whether it is good. */
   api_key_present: boolean;
@@ -59,7 +59,7 @@ export interface Status {
 export interface DatabaseStatus {
   /** As configured; null when no library was named. */
   path: string | null;
-  /** Whether the library can be tagged. */
+  /** Whether a library is there that can be written. The calls that need its vocabulary look at that. */
   ok: boolean;
   /** Why the library cannot be tagged and what to do, in a sentence; null when it can. */
   error: string | null;
