@@ -221,8 +221,8 @@ class Calls:
             return self.pace.unanswered(sent_at, now, random.random())
         if error.kind is Failure.RATE_LIMITED:
             self.pace.refused(sent_at, now)
-        else:
-            self.pace.reached()
+            return self.pace.unanswered(sent_at, now, random.random())
+        self.pace.reached()
         return True
 
     def _hold(self, error: GeminiError, decided: Verdict, now: float) -> None:

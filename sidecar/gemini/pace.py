@@ -84,7 +84,7 @@ class Pace:
             self._reduced_at = now
 
     def unanswered(self, sent_at: float, now: float, jitter: float) -> bool:
-        """A captive portal answered, or nobody did.
+        """A captive portal answered, or nobody did; or a 429 came, which ends no outage.
 
         True when it costs the request a try, False in an outage.
         """

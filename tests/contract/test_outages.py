@@ -93,6 +93,26 @@ async def test_a_429_neither_ends_an_outage_nor_costs_a_file(tmp_path: Path) -> 
         assert (done["processed_files"], done["failed_files"]) == (60, 0)
 
 
+async def test_in_an_outage_no_file_fails_of_429s_however_many_come(tmp_path: Path) -> None:
+    """25 for two batches: one of them is refused more than ten times."""
+    library = harness.library(tmp_path, 20)
+    both = trio.Event()
+
+    def script(received: Received) -> Reply | None:
+        if received.number <= 2:
+            if received.number == 2:
+                both.set()
+            return replace(standin.unavailable(), gate=both)
+        if received.number <= 5:
+            return standin.unavailable()
+        return standin.rate_limited("0.01s") if received.number <= 30 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag(batch_size=10, max_parallel=2)
+        assert (done["processed_files"], done["failed_files"], gemini.arrived) == (20, 0, 32)
+
+
 async def test_what_was_tried_before_an_outage_does_not_count_after_it(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 30)
     order: list[str] = []

@@ -27,12 +27,15 @@ LONGEST_RUN_SECONDS: Final = 4
 OUTAGE_SECONDS: Final = 600
 MOST_IN_OUTAGE: Final = 60
 FAILING: Final = {
-    "503": standin.unavailable(),
-    "503 with Retry-After": standin.unavailable("5"),
-    "500": standin.error(500, "An internal error has occurred.", "INTERNAL"),
-    "reset": Reply(drop="before"),
-    "reset in mid-body": Reply(drop="mid"),
+    "503": (standin.unavailable(),),
+    "503 with Retry-After": (standin.unavailable("5"),),
+    "500": (standin.error(500, "An internal error has occurred.", "INTERNAL"),),
+    "reset": (Reply(drop="before"),),
+    "reset in mid-body": (Reply(drop="mid"),),
+    "503, 503, 429": (standin.unavailable(), standin.unavailable(), standin.rate_limited("1s")),
+    "503, 503, 429 without a delay": (standin.unavailable(), standin.unavailable(), standin.rate_limited(None)),
 }
+"""What an outage answers, in turn."""
 
 
 # --- delays ---------------------------------------------------------------------------------------
@@ -108,7 +111,9 @@ async def _outage(kind: str, after: int, sent: list[int]) -> None:
         nonlocal began
         if received.number == after:
             began = received.at
-        return FAILING[kind] if began <= received.at < began + OUTAGE_SECONDS else None
+        replies = FAILING[kind]
+        is_out = began <= received.at < began + OUTAGE_SECONDS
+        return replies[received.number % len(replies)] if is_out else None
 
     server = Server(script)
     began = trio.current_time() if not after else began
