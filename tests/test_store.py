@@ -15,6 +15,7 @@ from sidecar.demo.library import create_library
 from sidecar.library.connections import Shape
 from sidecar.library.faults import SENTENCES, Fault, LibraryError
 from sidecar.library.store import Library, open_library
+from sidecar.library.writer import Transaction
 from tests.harness import eventually
 
 PATIENCE_SECONDS = 20.0
@@ -158,3 +159,15 @@ async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_librar
             assert not status.ok and status.error == SENTENCES[Fault.LOCKED]
             other.execute("ROLLBACK")
         assert found == [10]
+
+
+async def test_when_it_is_closed_no_log_is_left_beside_it(path: Path) -> None:
+    for _ in range(50):  # two connections that close at the same instant leave it to each other
+        async with open_library(path) as library:
+            await library.read(count)
+            await library.write(edit)
+        assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+def edit(transaction: Transaction) -> None:
+    transaction.connection.execute("UPDATE audio_files SET title = title || '.' WHERE id = 1")

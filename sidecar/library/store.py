@@ -97,12 +97,14 @@ class Library:
 
     def close(self) -> None:
         """Closes what is open; the writer ends when it has finished its transaction."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        # Readers first: of two connections that close at the same instant neither is the last one, which empties
+        # the log.
         if self._readers is not None:
             self._readers.close()
             self._readers = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self._opened = None
 
     async def aclose(self) -> None:
