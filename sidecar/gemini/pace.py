@@ -8,8 +8,8 @@ every answer is a number to act on. So no cancellation can land inside a decisio
   successes as there are places.
 - An outage begins when `max_attempts` requests in a row failed, from two batches or more, nothing
   succeeding between (a 429 is no success). Then one probe at a time leaves, its failures cost no batch an
-  attempt, and the first answer that is neither a 429 nor a failure ends it. After `outage_max_seconds` the
-  run ends.
+  attempt and its 429s no refusal, and the first answer that is neither ends it. After `outage_max_seconds`
+  the run ends.
 """
 
 import math

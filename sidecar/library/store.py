@@ -66,7 +66,7 @@ class Library:
 
     @property
     def generation(self) -> int:
-        """Rises whenever a transaction finds that another process has changed the database.
+        """Rises whenever a transaction finds that another process has changed the database, or `dates_reads`.
 
         What was read after the one value was seen is still so in a transaction that has the same.
         """

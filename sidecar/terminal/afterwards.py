@@ -18,11 +18,10 @@ _RUNS_LOOKED_AT: Final = 1000
 async def apply(options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
     """Writes what a dry run proposed; without --run, the latest."""
 
-    before: str | None = None
+    before: list[str | None] = []
 
     async def work(app: App, display: Display) -> int:
-        nonlocal before
-        before = await _latest(app, _has_tagged)
+        before.append(await _latest(app, _has_tagged))
         run_id = await _latest(app, lambda run: run.dry_run) if options.run is None else options.run
         if run_id is None:
             return sorry("There is no dry run whose proposals could be applied: tag --dry-run makes one.", 1)
@@ -43,10 +42,10 @@ async def apply(options: argparse.Namespace, settings: Settings, redactor: Redac
 
     async def stopped(app: App) -> str:
         try:
-            written = await _latest(app, _has_tagged)
+            written = await _latest(app, _has_tagged) if before else None
         except RpcError:
             return "Stopped. What is written stays."
-        if written is None or written == before:
+        if written is None or written in before:
             return "Stopped. Nothing was written."
         return (
             f"Stopped. What is written stays; to take it back: {command_line(options, 'undo', '--run', written)}"

@@ -6,14 +6,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
+from sidecar.command_line import parse
 from sidecar.demo.standin import Received, Reply
+from sidecar.redaction import Redactor
+from sidecar.settings import Settings
+from sidecar.terminal.afterwards import apply
 from tests import harness
 from tests.contract.scenes import answering, slowed
 from tests.harness import eventually
@@ -236,6 +240,19 @@ async def test_a_signal_stops_what_waits_for_the_database(shell: Shell, command:
     assert shell.tags() == before
     await shell(command)
     assert shell.tags() != before
+
+
+async def test_a_signal_at_once_names_no_run_to_take_back(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await shell("tag")
+
+    async def at_once() -> AsyncIterator[int]:
+        yield signal.SIGINT
+
+    options = parse(["apply", "--database", str(shell.library)])
+    code = await apply(options, Settings(database=shell.library), Redactor(), at_once())
+    assert (code, capsys.readouterr().out) == (130, "Stopped. Nothing was written.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
