@@ -4,18 +4,17 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
-from sidecar.contract import Completion, Event
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from sidecar.library.store import Library
 from sidecar.redaction import Redactor
-from sidecar.rpc.methods import App, call, running_app
+from sidecar.rpc.methods import running_app
 from sidecar.settings import Settings
 from tests import harness
+from tests.meanwhile.scenes import Runs
 
 PUB: dict[str, Any] = {"genre": "folk:tavern", "moods": ["calm"], "occasions": ["inn-rest"], "keywords": ["pub"]}
 VIBEY = {"tag_type": "mood", "invalid_tag": "vibey"}
@@ -26,28 +25,6 @@ def says_pub(received: Received) -> Reply | None:
     if received.kind != "tagging":
         return None
     return standin.ok([{**PUB, "id": file["id"]} for file in received.files])
-
-
-class Runs:
-    """An app's runs, one after the other."""
-
-    def __init__(self) -> None:
-        self.app: App
-        self.ended = trio.Event()
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Completion):
-            self.ended.set()
-
-    async def tag(self, *ids: int) -> None:
-        self.ended = trio.Event()
-        answer = await self.call("auto_tag_files", file_ids=ids)
-        answer.then()
-        with trio.fail_after(20):
-            await self.ended.wait()
-
-    async def call(self, method: str, **params: Any) -> Any:
-        return await call(self.app, method, msgspec.json.encode(params))
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,20 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import trio
 import trio.testing
 
-from sidecar.contract import Completion, Event, Exclusion
+from sidecar.contract import Exclusion
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from sidecar.library import exclusions
 from sidecar.redaction import Redactor
-from sidecar.rpc.methods import App, call, running_app
+from sidecar.rpc.methods import running_app
 from sidecar.settings import Settings
 from tests import harness
+from tests.meanwhile.scenes import Runs
 
 
 async def test_files_whose_exclusion_is_being_written_while_they_are_asked_for_stay_untagged(
@@ -32,35 +31,24 @@ async def test_files_whose_exclusion_is_being_written_while_they_are_asked_for_s
     excluded = {row["id"] for row in paths}
     assert excluded & {*range(1, 16)} and excluded & {*range(31, 41)}
     is_adding, may_commit = threading.Event(), threading.Event()
-    completed: list[Completion] = []
 
     def add_slowly(connection: sqlite3.Connection, entry: Exclusion) -> Exclusion:
         is_adding.set()
         assert may_commit.wait(20)
         return add(connection, entry)
 
-    def emit(event: Event) -> None:
-        if isinstance(event, Completion):
-            completed.append(event)
-            ended.set()
-
-    async def ask(app: App, method: str, **params: Any) -> None:
-        answer = await call(app, method, msgspec.json.encode(params))
-        if answer.then is not None:
-            answer.then()
-
     def script(received: Received) -> Reply:
         return Reply(gate=gates[received.number - 1])
 
-    ended, gates = trio.Event(), [trio.Event() for _ in range(3)]
+    runs, gates = Runs(), [trio.Event() for _ in range(3)]
     monkeypatch.setattr(exclusions, "add_exclusion", add_slowly)
     async with standin.running(script=script) as gemini:
         settings = Settings(database=library.path, api_key="a-key", base_url=gemini.base_url)
-        async with running_app(settings, emit, Redactor()) as app, trio.open_nursery() as nursery:
+        async with running_app(settings, runs.emit, Redactor()) as runs.app, trio.open_nursery() as nursery:
             with trio.fail_after(30):
-                await ask(app, "auto_tag_files", batch_size=15, max_parallel=1)
+                await runs.start(batch_size=15, max_parallel=1)
                 await gemini.wait_for(1)
-                nursery.start_soon(lambda: ask(app, "add_exclusion", glob="Creatures"))
+                nursery.start_soon(lambda: runs.call("add_exclusion", glob="Creatures"))
                 while not is_adding.is_set():
                     await trio.lowlevel.checkpoint()
                 gates[0].set()
@@ -70,10 +58,11 @@ async def test_files_whose_exclusion_is_being_written_while_they_are_asked_for_s
                 may_commit.set()
                 wait_for_a_written_batch(library)  # before this thread hears of the exclusion
                 gates[2].set()
-                await ended.wait()
+                await runs.ended.wait()
     for received in (gemini.journal[0], gemini.journal[2]):
         assert any("Creatures/" in file["path"] for file in received.files)
-    assert (completed[0].processed_files, completed[0].skipped_files) == (40 - len(excluded), len(excluded))
+    done = runs.completed
+    assert (done.processed_files, done.skipped_files) == (40 - len(excluded), len(excluded))
     for file_id in excluded:
         assert library.file(file_id) == library.baseline["audio_files"][file_id]
 
