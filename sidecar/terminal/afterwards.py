@@ -18,7 +18,7 @@ _RUNS_LOOKED_AT: Final = 1000
 async def apply(options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
     """Writes what a dry run proposed; without --run, the latest."""
 
-    before: list[str | None] = []
+    before: list[str | None] = []  # empty until it has been looked up
 
     async def work(app: App, display: Display) -> int:
         before.append(await _latest(app, _has_tagged))

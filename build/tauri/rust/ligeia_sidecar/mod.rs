@@ -119,7 +119,7 @@ pub fn stop(app: &AppHandle) {
         .try_state::<Sidecar>()
         .and_then(|sidecar| sidecar.lock().running.take());
     if let Some(Running { wire, lines, pid }) = running {
-        let _ = lines.send(wire.call("shutdown", "{}", |_| ())); // fails only where it has ended
+        let _ = lines.send(wire.call("shutdown", "{}", |_| ())); // never fails: `write` outlives it
         drop(lines);
         if !wire.wait_for_end(PATIENCE) {
             kill(pid);
@@ -195,7 +195,7 @@ impl Sidecar {
     /// Without a sidecar, `reply` is dropped uncalled.
     fn call(&self, method: &str, params: &str, reply: impl FnOnce(wire::Outcome) + Send + 'static) {
         if let Some(Running { wire, lines, .. }) = self.lock().running.as_ref() {
-            let _ = lines.send(wire.call(method, params, reply)); // fails only where it has ended
+            let _ = lines.send(wire.call(method, params, reply)); // never fails: `write` outlives it
         }
     }
 
@@ -204,7 +204,8 @@ impl Sidecar {
     }
 }
 
-/// A thread of its own: a sidecar that does not read would hold up whoever writes to it.
+/// A thread of its own, for as long as there are senders: a sidecar that does not read would hold up whoever
+/// writes to it.
 fn write(mut child: CommandChild, wire: &Wire, lines: &Receiver<(u64, String)>) {
     for (id, line) in lines {
         if child.write(line.as_bytes()).is_err() {
