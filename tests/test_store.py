@@ -96,6 +96,7 @@ async def test_no_read_meets_a_file_that_was_replaced_while_another_read_was_und
         assert [await library.read(count) for _ in range(4)] == [30] * 4
 
 
+@posix
 @proc
 async def test_a_replaced_file_is_closed_as_soon_as_the_last_read_from_it_has_ended(path: Path) -> None:
     inode = path.stat().st_ino

@@ -1,6 +1,7 @@
 """A process that has claimed its streams, a pipe, and a shell that reads it or does not."""
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from sidecar.rpc.outbox import Outbox, Waiting
 
 SOON = 10.0
 MIB = 1024 * 1024
+PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)  # Windows has none, and none of the tests that need it
 ROOT = Path(__file__).parents[2]
 posix_only = pytest.mark.skipif(os.name == "nt", reason="inherits descriptors and polls pipes the POSIX way")
 CLAIM = "import os, sys\nfrom sidecar.process import stdio\nstreams = stdio.claim()\n"

@@ -3,12 +3,11 @@
 import contextlib
 import io
 import os
-import select
 
 import pytest
 
 from sidecar.process.pump import Pump
-from tests.streams.scenes import SOON, Pipe, posix_only, python
+from tests.streams.scenes import PIPE_BUF, SOON, Pipe, posix_only, python
 
 
 def test_a_pump_writes_what_its_owner_has_waiting(pipe: Pipe) -> None:
@@ -45,15 +44,15 @@ def idle_pump(pipe: Pipe) -> tuple[Pump, list[bytes]]:
 def test_what_a_pipe_has_room_for_is_written_without_waking_the_thread(pipe: Pipe) -> None:
     pump, waiting = idle_pump(pipe)
     os.set_blocking(pipe.reader, False)
-    for line in (b"one\n", b"x" * select.PIPE_BUF, b"two\n"):
+    for line in (b"one\n", b"x" * PIPE_BUF, b"two\n"):
         pump.put(waiting.append, line)
         assert os.read(pipe.reader, 99_999) == line
     pipe.close_writer()
 
 
 @posix_only
-@pytest.mark.parametrize("room_bytes", [0, 1, select.PIPE_BUF - 1])
-@pytest.mark.parametrize("line_bytes", [4, select.PIPE_BUF, select.PIPE_BUF + 1, 200_000])
+@pytest.mark.parametrize("room_bytes", [0, 1, PIPE_BUF - 1])
+@pytest.mark.parametrize("line_bytes", [4, PIPE_BUF, PIPE_BUF + 1, 200_000])
 def test_who_puts_something_never_waits_for_the_reader(pipe: Pipe, room_bytes: int, line_bytes: int) -> None:
     pump, waiting = idle_pump(pipe)
     filled = fill(pipe.writer)
@@ -74,7 +73,7 @@ def fill(fd: int) -> int:
     """Writes to a pipe until it takes no byte more; how many it took."""
     os.set_blocking(fd, False)
     filled = 0
-    for piece in (b"." * select.PIPE_BUF, b"."):
+    for piece in (b"." * PIPE_BUF, b"."):
         with contextlib.suppress(BlockingIOError):
             while True:
                 filled += os.write(fd, piece)
