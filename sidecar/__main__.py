@@ -24,8 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if caught:
         unpacked.leave(code_if_stopped)
     # The writer thread gives the GIL away for every statement and must get it back from a busy event loop
-    # soon: meanwhile it holds the database's lock.
-    sys.setswitchinterval(0.00002)
+    # soon: meanwhile it holds the database's lock. Windows waits in whole milliseconds (Python/condvar.h): less
+    # than one would be none, and whoever waits for the GIL would spin.
+    sys.setswitchinterval(0.001 if sys.platform == "win32" else 0.00002)
     if options.command is None:
         return _serve(options.database, options.env_file, options.log_level, parent_pid)
     stdio.occupy()
