@@ -3,7 +3,8 @@
 import contextlib
 import os
 import sqlite3
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import Final
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -22,6 +23,10 @@ _MIGRATED: dict[str, frozenset[str]] = {
 }
 
 
+_VERBATIM: Final = "//?/"
+"""https://learn.microsoft.com/windows/win32/fileio/naming-a-file#win32-file-namespaces, with slashes."""
+
+
 class Shape(Struct, frozen=True):
     """The columns of the shell's tables, some of which other libraries lack, as of a version of the schema."""
 
@@ -36,10 +41,13 @@ class Shape(Struct, frozen=True):
 def database_uri(path: PurePath, mode: str = "rw") -> str:
     """An SQLite URI for an absolute path that never creates the file.
 
-    Drive letters and UNC paths get the slashes that https://sqlite.org/uri.html asks for; checked on
-    PureWindowsPath, since Windows can't be run here.
+    Drive letters and UNC paths get the slashes that https://sqlite.org/uri.html asks for. The prefix `\\\\?\\`,
+    which Rust's `canonicalize` puts before both, would have to keep its backslashes; so it goes.
     """
     text = path.as_posix()
+    if isinstance(path, PureWindowsPath) and text.startswith(_VERBATIM):
+        text = text.removeprefix(_VERBATIM)
+        text = "//" + text.removeprefix("UNC/") if text.startswith("UNC/") else text
     if text.startswith("//"):
         text = "//" + text
     elif not text.startswith("/"):

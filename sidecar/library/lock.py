@@ -34,7 +34,7 @@ class RunLock:
         """Gives it back and removes the file.
 
         Removed while still held: who opened it before sees that its file is gone (filelock looks at the
-        link count) and tries again. Windows removes no open file; there it stays, empty.
+        link count) and tries again. Windows removes no open file; there filelock does, once it is closed.
         """
         with contextlib.suppress(OSError):
             Path(self._lock.lock_file).unlink()
