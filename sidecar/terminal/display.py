@@ -3,6 +3,7 @@
 Whatever comes from the library or from Gemini is made printable here, so no command has to think of it.
 """
 
+import errno
 import io
 import os
 import sys
@@ -57,7 +58,8 @@ class Output:
         try:
             yield
         except OSError as error:
-            if not isinstance(error, BrokenPipeError):
+            # Windows says EINVAL of a pipe whose reader has gone: https://github.com/python/cpython/issues/79935
+            if not isinstance(error, BrokenPipeError) and (os.name, error.errno) != ("nt", errno.EINVAL):
                 self.fault = error
             # What waits in the stream's buffer must go somewhere, else the interpreter complains at exit:
             # https://docs.python.org/3/library/signal.html#note-on-sigpipe
