@@ -1,5 +1,6 @@
 """gemini.policy: the contract's table of section 6, a test for each row."""
 
+import itertools
 from datetime import UTC, datetime
 
 import msgspec
@@ -86,8 +87,8 @@ def test_the_tenth_429_fails_as_rate_limited(delay: float | None) -> None:
     assert tenth.reason is Reason.RATE_LIMITED
 
 
-@pytest.mark.parametrize("delay", [None, 36.0])
-def test_a_used_up_quota_ends_the_run_whatever_short_delay_stands_beside_it(delay: float | None) -> None:
+@pytest.mark.parametrize("delay", [None, 36.0, 21_600.0])
+def test_a_used_up_quota_ends_the_run_whatever_delay_stands_beside_it(delay: float | None) -> None:
     end = decided(Failure.QUOTA_EXHAUSTED, delay=delay)
     assert isinstance(end, End)
     assert end.status is RunStatus.QUOTA_EXHAUSTED
@@ -99,8 +100,8 @@ def test_what_no_reset_lifts_ends_the_run_with_what_does() -> None:
         Failure.NOT_IN_PLAN: "another model (the setting `model`) or a larger",
         Failure.CREDIT_SPENT: "Add cr",
     }
-    for kind, cure in cures.items():
-        end = decided(kind)
+    for (kind, cure), delay in itertools.product(cures.items(), (None, 36.0, 3600.0)):
+        end = decided(kind, delay=delay)
         assert isinstance(end, End) and end.status is RunStatus.QUOTA_EXHAUSTED
         assert cure in end.message and "the detail" in end.message and "reset" not in end.message
 

@@ -110,14 +110,16 @@ def counted(tries: Tries, error: GeminiError) -> Tries:
 
 def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now: datetime) -> Verdict:
     """What to do about a failure. `tries` counts it already; `now` dates the end of a long wait."""
+    decided = _TABLE[error.kind](error, tries, limits, jitter)
     delay = error.delay_seconds
-    if delay is not None and delay > limits.outage_max_seconds:
+    # A cause that ends the run says more than when: no wait lifts a limit of 0.
+    if delay is not None and delay > limits.outage_max_seconds and not isinstance(decided, End):
         return End(
             RunStatus.QUOTA_EXHAUSTED,
             f"Gemini asks to wait until {_clock(now + timedelta(seconds=min(delay, 8.64e6)), now)}. "
             "Start tagging again after that: it goes on where it stopped.",
         )
-    return _TABLE[error.kind](error, tries, limits, jitter)
+    return decided
 
 
 _Row = Callable[[GeminiError, Tries, Limits, float], Verdict]
