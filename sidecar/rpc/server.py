@@ -8,8 +8,6 @@ line of the protocol is `_answered`.
 
 import logging
 import math
-import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,7 +18,7 @@ import trio
 from msgspec import Struct
 
 from sidecar.contract import OWN_ERROR, BatchReport, Code, Completion, Event, Progress, RpcError, event_name
-from sidecar.process import parent, reading, stdio, unpacked
+from sidecar.process import parent, reading, signals, stdio, unpacked
 from sidecar.process.lines import MAX_LINE_BYTES, Line, TooLong
 from sidecar.process.logs import Logs
 from sidecar.rpc import jsonrpc
@@ -212,10 +210,6 @@ async def _stop_when(happens: Callable[[], Awaitable[object]], stop: trio.Event)
 
 
 async def _stop_at_signals(stop: trio.Event) -> None:
-    names = ["SIGTERM", "SIGINT", "SIGHUP"] if sys.platform != "win32" else ["SIGTERM", "SIGINT", "SIGBREAK"]
-    with (
-        suppress(ValueError),
-        trio.open_signal_receiver(*(getattr(signal, name) for name in names)) as caught,
-    ):
+    with suppress(ValueError), trio.open_signal_receiver(*signals.ending()) as caught:
         async for _ in caught:
             stop.set()

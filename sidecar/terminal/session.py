@@ -17,6 +17,7 @@ import trio
 from sidecar.command_line import STOPPED
 from sidecar.contract import NAME, RpcError
 from sidecar.process import parent, unpacked
+from sidecar.process.signals import ending
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
@@ -29,11 +30,11 @@ Command = Callable[[argparse.Namespace, Settings, Redactor, Signals], Awaitable[
 async def with_signals(command: Callable[[Signals], Awaitable[int]]) -> int:
     """Runs the command with the signals that ask it to end; in a onefile the bootloader's death is one, too."""
     bootloader = unpacked.bootloader_pid()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*ending()) as caught:
         async with trio.open_nursery() as nursery:
             if bootloader is not None:
                 nursery.start_soon(_end_with, bootloader)
-            code = await command(signals)
+            code = await command(caught)
             nursery.cancel_scope.cancel()
         return code
 

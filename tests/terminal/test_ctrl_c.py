@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -41,10 +41,10 @@ class Command:
         async for chunk in self.process.stderr:
             self.errors += chunk
 
-    async def interrupted(self) -> int:
+    async def interrupted(self, by: signal.Signals = signal.SIGINT) -> int:
         """Ctrl-C, as a terminal sends it: to the whole foreground group. The exit code; no process is left."""
         processes = harness.family(self.process.pid)
-        os.killpg(self.process.pid, signal.SIGINT)
+        os.killpg(self.process.pid, by)
         with trio.fail_after(harness.DEADLINE_SECONDS):
             code = await self.process.wait()
         await harness.none_left(processes)
@@ -53,11 +53,14 @@ class Command:
 
 @asynccontextmanager
 async def running(
-    *arguments: str, gemini: StandIn | None = None, env: Mapping[str, str | None] | None = None
+    *arguments: str,
+    gemini: StandIn | None = None,
+    env: Mapping[str, str | None] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> AsyncIterator[Command]:
     """The subcommand in a process group of its own; killed, if need be, when the block ends."""
     process: trio.Process = await trio.lowlevel.open_process(
-        [*harness.command(), *arguments],
+        [*wrapper, *harness.command(), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,7 +84,8 @@ async def running(
             await pipe.aclose()
 
 
-async def test_ctrl_c_in_the_middle_of_tag(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "SIGHUP"])
+async def test_ctrl_c_or_a_closed_terminal_in_the_middle_of_tag(tmp_path: Path, by: str) -> None:
     library = harness.library(tmp_path, 60)
     options = ["--database", str(library), "--batch-size", "10", "--max-parallel", "2"]
     async with standin.running(script=answering(2)) as gemini:
@@ -89,7 +93,7 @@ async def test_ctrl_c_in_the_middle_of_tag(tmp_path: Path) -> None:
             await harness.eventually(lambda: library.tagged == 20)
             with trio.fail_after(20):
                 await gemini.wait_for(4)
-            assert await command.interrupted() == CANCELLED
+            assert await command.interrupted(signal.Signals[by]) == CANCELLED
             with trio.fail_after(5):
                 await gemini.wait_until_idle()
         assert command.printed.splitlines()[-1].startswith(b"Cancelled: 20 files tagged, 40 remaining.")
@@ -101,6 +105,19 @@ async def test_ctrl_c_in_the_middle_of_tag(tmp_path: Path) -> None:
             assert [run["status"] for run in await subject.result("list_runs")] == ["cancelled"]
             assert (await subject.tag())["processed_files"] == 40
     assert library.tagged == 60
+
+
+async def test_a_tag_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    options = ["--database", str(library), "--batch-size", "10", "--max-parallel", "2"]
+    async with (
+        standin.running(script=answering(2)) as gemini,
+        running("tag", *options, gemini=gemini, wrapper=["nohup"]) as command,
+    ):
+        await harness.eventually(lambda: library.tagged == 20)
+        os.killpg(command.process.pid, signal.SIGHUP)
+        await harness.never(lambda: command.process.poll() is not None, 0.5)
+        assert await command.interrupted() == CANCELLED
 
 
 async def test_ctrl_c_in_the_middle_of_the_demo(tmp_path: Path) -> None:
