@@ -70,6 +70,8 @@ def checks(*, everything: bool) -> Iterator[Check]:
     yield Check("ruff format", [str(PYTHON), "-m", "ruff", "format", "--check", "."])
     yield Check("ruff", [str(PYTHON), "-m", "ruff", "check", "."])
     yield Check("mypy", [str(PYTHON), "-m", "mypy"])
+    for platform in ("win32", "darwin"):  # what stands behind `sys.platform` is looked at for that platform only
+        yield Check(f"mypy for {platform}", [str(PYTHON), "-m", "mypy", "--platform", platform, "sidecar"])
     yield Check("import-linter", [str(BIN / "lint-imports")])  # it has no `-m` form
     if not everything:
         yield Check("pytest", [*SUITE, "-m", "not system"])

@@ -2,9 +2,8 @@
 
 That is the parent; and in a onefile, where the parent is only its bootloader, that one's parent too: the
 shell. Linux tells at once, by a pidfd; other POSIX systems are polled. `PR_SET_PDEATHSIG` is not used: it
-fires when the thread that started us ends, and a Rust runtime's threads come and go. Windows: a wait on
-handles, written after the documentation of OpenProcess and NtQueryInformationProcess, not run here; nor is
-macOS.
+fires when the thread that started us ends, and a Rust runtime's threads come and go. Windows waits on handles;
+that was tried under Wine. macOS was not tried.
 """
 
 import os
@@ -14,11 +13,9 @@ from typing import Final
 
 import trio
 
-from sidecar.process import unpacked
+from sidecar.process import unpacked, windows
 
 POLL_SECONDS: Final = 0.25
-_SYNCHRONIZE: Final = 0x00100000
-_QUERY_LIMITED_INFORMATION: Final = 0x1000
 
 
 async def wait_for_death(parent_pid: int) -> None:
@@ -43,43 +40,35 @@ async def wait_for_death(parent_pid: int) -> None:
 
 
 if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-    _kernel32.OpenProcess.restype = wintypes.HANDLE
-    _NO_SUCH_PROCESS: Final = 87
-    """ERROR_INVALID_PARAMETER, which OpenProcess also says of pid 0."""
-
-    def _open(pid: int) -> int:
-        """A handle to wait on; 0 when there is no such process or it is not ours to watch."""
-        return _kernel32.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, pid) or 0
 
     async def death_of(pid: int) -> None:
-        """Returns when that process is gone."""
-        handle = _open(pid)
-        if handle:
-            await trio.lowlevel.WaitForSingleObject(handle)
-        elif pid == 0 or ctypes.get_last_error() != _NO_SUCH_PROCESS:
+        """Returns when that process is gone; never for one that is not ours to watch."""
+        try:
+            handle = windows.open_process(pid)
+        except ProcessLookupError:
+            return
+        if handle is None:
             await trio.sleep_forever()
+        try:
+            await trio.lowlevel.WaitForSingleObject(handle)
+        finally:
+            windows.close(handle)
 
     async def _parent_of(pid: int) -> int:
-        handle = _open(pid)
-        information = (ctypes.c_void_p * 6)()  # PROCESS_BASIC_INFORMATION, whose last word is the parent's id
-        query = ctypes.WinDLL("ntdll").NtQueryInformationProcess
-        query(wintypes.HANDLE(handle), 0, ctypes.byref(information), ctypes.sizeof(information), None)
-        _kernel32.CloseHandle(wintypes.HANDLE(handle))
-        return information[5] or 0
+        return windows.parent_of(pid)
 
 else:
 
     async def death_of(pid: int) -> None:
         """Returns when that process is gone."""
+        if sys.platform != "linux":
+            await _poll(pid)
+            return
         try:
             fd = os.pidfd_open(pid)
         except ProcessLookupError:
             return
-        except (AttributeError, OSError):  # not Linux; an old kernel, a sandbox, a parent outside of it (pid 0)
+        except OSError:  # an old kernel, a sandbox, a parent outside of it (pid 0)
             await _poll(pid)
             return
         try:

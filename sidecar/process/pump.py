@@ -3,6 +3,7 @@
 import os
 import select
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVarTuple
@@ -106,7 +107,7 @@ def _room_in_pipe(fd: int) -> Callable[[int], bool]:
         status, log = os.fstat(fd), os.fstat(2)
     except OSError:  # closed: writing will tell
         return lambda _count: False
-    if not hasattr(select, "poll") or not stat.S_ISFIFO(status.st_mode) or os.path.samestat(status, log):
+    if sys.platform == "win32" or not stat.S_ISFIFO(status.st_mode) or os.path.samestat(status, log):
         return lambda _count: False
     poll = select.poll()
     poll.register(fd, select.POLLOUT)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -104,8 +105,8 @@ def _has_hung_up(fd: int) -> bool:
 
     Windows cannot tell before they are; there the death of the shell ends the process (`parent`).
     """
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32":
         return False
     poll = select.poll()
-    poll.register(fd, 0)  # hang-ups and errors are told without being asked for
+    poll.register(fd, select.POLLHUP)  # POSIX tells it unasked; macOS looks for nothing where nothing is asked
     return bool(poll.poll(0))

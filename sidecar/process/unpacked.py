@@ -24,8 +24,6 @@ MARKER: Final = ".ligeia-sidecar"
 _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})")
 _held: Final[list[int]] = []
 """The descriptor of our lock, once `claim` has taken it."""
-_PROCESS_SYNCHRONIZE: Final = 0x00100000
-_WAIT_TIMEOUT: Final = 0x102
 
 
 def folder() -> Path | None:
@@ -80,16 +78,10 @@ def sweep() -> None:
 
 def is_alive(pid: int) -> bool:
     """Whether there is such a process; one that waits to be reaped is there."""
-    if sys.platform == "win32":  # os.kill would end it. Not run here, after the documentation.
-        import ctypes  # noqa: PLC0415 - needed on Windows only
+    if sys.platform == "win32":  # os.kill would end it
+        from sidecar.process import windows  # noqa: PLC0415 - ctypes is for those who need it
 
-        kernel32 = ctypes.windll.kernel32
-        handle = kernel32.OpenProcess(_PROCESS_SYNCHRONIZE, False, pid)
-        if not handle:
-            return False
-        state = kernel32.WaitForSingleObject(handle, 0)
-        kernel32.CloseHandle(handle)
-        return bool(state == _WAIT_TIMEOUT)
+        return windows.is_alive(pid)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):  # a folder's name may hold a number that no process can have
