@@ -52,7 +52,7 @@ class Client:
         self.rest = b""
         self.seen: list[Seen] = []
         self.objections: list[str] = []
-        self.log = b""
+        self.log = bytearray()
         self.ended = trio.Event()
         self.heard_all = False
         self.expected: Counter[str] = Counter()

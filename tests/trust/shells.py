@@ -34,7 +34,11 @@ FLOOD_REQUESTS: Final = 200_000
 FLOOD_MB: Final = 60
 """16 MiB of answers wait in memory, the others on disk; the rest is of the calls under way."""
 FILES_A_SIZE: Final = 60
-"""Files for each unit of the size: one request each, some fifteen log lines and two notifications."""
+"""Files for each unit of the size: one request each, and two notifications."""
+LINES_A_FILE: Final = 10
+"""Log lines, at least; so the long form has a million of them."""
+JOURNAL_REQUESTS: Final = 5_000
+"""As many are compared with what was written; those of a long run would be gigabytes."""
 LONGEST_RUN_SECONDS: Final = 1800
 EXIT_SECONDS: Final = 2.5
 START: Final = (
@@ -67,12 +71,12 @@ SHELLS: Final = (
 
 async def run(size: int, _seed: int) -> Counts:
     """Every shell once; `size` scales the run."""
-    files, peaks = size * FILES_A_SIZE, dict[str, float]()
+    files, peaks, lines = size * FILES_A_SIZE, dict[str, float](), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         failures = await attempt(
-            "a shell that reads", partial(_case, Shell(), Path(folder) / "reads", files, peaks)
+            "a shell that reads", partial(_case, Shell(), Path(folder) / "reads", files, peaks, lines)
         )
-        cases = _cases(Path(folder), files, peaks)
+        cases = _cases(Path(folder), files, peaks, lines)
         counts = await each(cases, at_once=2)
     counts.wanted = len(cases)
     counts.failures += failures
@@ -81,6 +85,7 @@ async def run(size: int, _seed: int) -> Counts:
     most = max((peak - floor for peak in peaks.values()), default=0.0)
     counts.figures += [
         Figure("files in each run", files),
+        Figure("log lines of one", lines[Shell().name], at_least=files * LINES_A_FILE),
         Figure("peak memory of a shell that reads, MB", round(floor, 1)),
         Figure("MB more, most", round(most, 1), at_most=MEMORY_MB),
         Figure("MB more in a flood", round(flooded, 1), at_most=FLOOD_MB),
@@ -88,22 +93,29 @@ async def run(size: int, _seed: int) -> Counts:
     return counts
 
 
-def _cases(folder: Path, files: int, peaks: dict[str, float]) -> list[Case]:
-    cases = [(shell.name, partial(_case, shell, folder / str(n), files, peaks)) for n, shell in enumerate(SHELLS)]
+def _cases(folder: Path, files: int, peaks: dict[str, float], lines: Counter[str]) -> list[Case]:
+    cases = [
+        (shell.name, partial(_case, shell, folder / str(number), files, peaks, lines))
+        for number, shell in enumerate(SHELLS)
+    ]
     pauses = (PAUSES, partial(_pauses, folder / "pauses", files, peaks))
     return [pauses, (FLOODS, partial(_floods, folder / "floods", files, peaks)), *cases]
 
 
-async def _case(shell: Shell, folder: Path, files: int, peaks: dict[str, float]) -> None:
+async def _case(shell: Shell, folder: Path, files: int, peaks: dict[str, float], lines: Counter[str]) -> None:
     folder.mkdir()
     library = harness.library(folder, files)
     async with standin.running() as gemini, harness.unread(library, gemini, "--log-level", "debug") as process:
         gemini.keep_journal = False
         usage, peak = psutil.Process(process.pid), 0
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+
+        def half_done() -> bool:
+            return gemini.answered * 2 >= files
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_treat, shell.stdout, process.stdout, partial(_half_done, library, files))
-            nursery.start_soon(_treat, shell.stderr, process.stderr, partial(_half_done, library, files))
+            nursery.start_soon(_treat, shell.stdout, process.stdout, half_done, lines, "stdout")
+            nursery.start_soon(_treat, shell.stderr, process.stderr, half_done, lines, shell.name)
             await process.stdin.send_all(START)
             with trio.fail_after(LONGEST_RUN_SECONDS):
                 while _status(library) != "completed":
@@ -130,6 +142,7 @@ async def _pauses(folder: Path, files: int, peaks: dict[str, float]) -> None:
         run = await subject.send("auto_tag_files", batch_size=1, max_parallel=8)
         with trio.fail_after(LONGEST_RUN_SECONDS):
             while _status(library) != "completed" or trio.current_time() < began + PAUSE_SECONDS:
+                gemini.keep_journal &= gemini.arrived < JOURNAL_REQUESTS
                 peak = max(peak, usage.memory_info().rss)
                 await trio.sleep(0.1)
         reading.set()
@@ -178,19 +191,17 @@ def _requests() -> Iterator[bytes]:
     return (b'{"jsonrpc":"2.0","id":%d,"method":"status"}' % number for number in range(3, FLOOD_REQUESTS + 3))
 
 
-async def _treat(habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool]) -> None:
+async def _treat(
+    habit: Habit, pipe: trio.abc.ReceiveStream, half_done: Callable[[], bool], lines: Counter[str], name: str
+) -> None:
     if habit == "never":
         return
     if habit == "closes":
         await harness.eventually(half_done, LONGEST_RUN_SECONDS)
         await pipe.aclose()
         return
-    async for _ in pipe:
-        pass
-
-
-def _half_done(library: Library, files: int) -> bool:
-    return library.tagged * 2 >= files
+    async for chunk in pipe:
+        lines[name] += chunk.count(b"\n")
 
 
 def _status(library: Library) -> str:
@@ -200,4 +211,4 @@ def _status(library: Library) -> str:
     return str(library.scalar("SELECT max(status) FROM auto_tag_runs"))
 
 
-ROW = Row("shells", "Shells that do not read, close, pause 30 s, or flood", (8, 2000), run)
+ROW = Row("shells", "Shells that do not read, close, pause 30 s, or flood", (8, 1_667), run)
