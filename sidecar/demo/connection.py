@@ -3,6 +3,7 @@
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -36,12 +37,12 @@ class Connection:
             chunks.append(bytes(event.data))
         return b"".join(chunks)
 
-    async def watch(self, scope: trio.CancelScope) -> None:
-        """Cancels the answer when the client has gone; keeps what it sends ahead of time."""
+    async def watch(self, leave: Callable[[], None]) -> None:
+        """Calls `leave` when the client has gone; keeps what it sends ahead of time."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while data := await self._stream.receive_some():
                 self._http.receive_data(data)
-        scope.cancel()
+        leave()
 
     def encoded(self, reply: Reply, body: bytes) -> tuple[bytes, bytes]:
         """The bytes of the head and of the body. From here on the answer counts as given."""

@@ -91,12 +91,19 @@ class StandIn:
 
     async def _exchange(self, connection: Connection, request: h11.Request) -> None:
         """One request, whose head has come, and its answer."""
+        # Who left before this request came is noticed first: both are told in one pass, in any order.
+        await trio.lowlevel.checkpoint()
         exchange = _Exchange(self)
         try:
             received = self._received(request, await connection.body())
             reply = self._reply(received)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(connection.watch, nursery.cancel_scope)
+
+                def leave() -> None:
+                    exchange.close()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(connection.watch, leave)
                 await exchange.answer(connection, received, reply)
                 nursery.cancel_scope.cancel()
         finally:

@@ -1,11 +1,14 @@
 """The stand-in for Gemini: its connections, who leaves, and its own end."""
 
+import json
+import socket
 import subprocess
 import sys
 
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from sidecar.demo.standin import Reply, StandIn, running
 from tests.standin.scenes import PATHS, URL, items, tagging
@@ -65,6 +68,27 @@ async def test_a_client_that_leaves_in_the_middle_of_its_request_or_of_a_drip_is
             await stream.aclose()
             await standin.wait_until_idle()
     assert (standin.arrived, standin.answered) == (1, 0)
+
+
+async def test_who_has_left_is_no_longer_open_when_the_next_request_comes(standin: StandIn) -> None:
+    """A client that gives up and asks again on another connection has one request open at a time."""
+    standin.script = lambda _: Reply(delay_seconds=60)
+    body = json.dumps(tagging(*PATHS)).encode()
+    request = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (URL.encode(), len(body), body)
+    address = standin.base_url.removeprefix("http://").split(":")
+    for number in range(1, 21):
+        first, second = (socket.create_connection((address[0], int(address[1]))) for _ in range(2))
+        first.sendall(request)
+        with trio.fail_after(5):
+            await standin.wait_for(2 * number - 1)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        first.close()
+        second.sendall(request)
+        with trio.fail_after(5):
+            await standin.wait_for(2 * number)
+            second.close()
+            await standin.wait_until_idle()
+    assert standin.peak_open_requests == 1
 
 
 async def test_nonsense_on_one_connection_harms_no_other(standin: StandIn, client: httpx.AsyncClient) -> None:
