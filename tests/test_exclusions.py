@@ -52,6 +52,25 @@ def test_a_glob_covers_nothing_else(glob: str, path: str) -> None:
     assert not Exclusions([glob]).cover(1, path, ROOT)
 
 
+def test_a_glob_still_covers_what_it_covered_below_an_earlier_root() -> None:
+    exclusions = Exclusions(["Private/*"], roots=[("Private/*", "/data/lib/")])
+    assert exclusions.cover(1, "/data/lib/Private/Diary.wav", "/data/")
+    assert not exclusions.cover(2, "/data/lib/Public/Rain.wav", "/data/")
+    assert not exclusions.cover(3, "/data/downloads/Private/Rain.wav", "/data/"), "was never below that root"
+
+
+def test_an_earlier_root_is_that_of_its_own_globs_only() -> None:
+    exclusions = Exclusions(["A/*", "B/*"], roots=[("A/*", "/data/lib/")])
+    assert exclusions.cover(1, "/data/lib/A/x", "/data/")
+    assert not exclusions.cover(2, "/data/lib/B/x", "/data/")
+
+
+def test_a_glob_of_a_library_on_two_drives_covers_the_same_when_one_is_left() -> None:
+    exclusions = Exclusions(["Sounds/Private"], roots=[("Sounds/Private", "")])
+    assert exclusions.cover(1, r"D:\Sounds\Private\Diary.wav", "D:\\Sounds\\")
+    assert not exclusions.cover(2, r"D:\Sounds\Public\Rain.wav", "D:\\Sounds\\")
+
+
 def test_stars_in_a_row_are_not_tried_in_every_combination() -> None:
     exclusions = Exclusions(["**/" * 200 + "x.mp3"])
     assert not exclusions.cover(1, "/" + "folder/" * 60 + "y.mp3", "")

@@ -3,7 +3,7 @@
 import sqlite3
 
 from sidecar.contract import Exclusion
-from sidecar.library.own_tables import has_own_tables
+from sidecar.library.own_tables import create_tables, has_own_table, has_own_tables
 from sidecar.tagging.exclusions import Exclusions
 
 
@@ -13,6 +13,7 @@ def read_exclusions(connection: sqlite3.Connection) -> Exclusions:
     return Exclusions(
         (entry.glob for entry in found if entry.glob is not None),
         (entry.file_id for entry in found if entry.file_id is not None),
+        _roots(connection),
     )
 
 
@@ -37,11 +38,35 @@ def add_exclusion(connection: sqlite3.Connection, entry: Exclusion) -> Exclusion
     return Exclusion(*row)
 
 
+def keep_root(connection: sqlite3.Connection, root: str) -> None:
+    """Remembers for every glob that it is tried on paths below `root`, the library's now. Needs the tables.
+
+    Nothing in a library without files: it has no root.
+    """
+    connection.execute(
+        """INSERT OR IGNORE INTO auto_tag_exclusion_roots (glob, root)
+            SELECT glob, ? FROM auto_tag_exclusions
+            WHERE glob IS NOT NULL AND EXISTS (SELECT 1 FROM audio_files)""",
+        (root,),
+    )
+
+
 def remove_exclusion(connection: sqlite3.Connection, glob: str | None, file_id: int | None) -> bool:
     """Whether it was there."""
     if not has_own_tables(connection):
         return False
+    create_tables(connection)
+    connection.execute("DELETE FROM auto_tag_exclusion_roots WHERE glob = ?", (glob,))
     cursor = connection.execute(
         "DELETE FROM auto_tag_exclusions WHERE glob IS ? AND file_id IS ?", (glob, file_id)
     )
     return cursor.rowcount > 0
+
+
+def _roots(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Each glob with each of its roots."""
+    if not has_own_table(connection, "auto_tag_exclusion_roots"):
+        return []
+    return connection.execute(
+        "SELECT glob, root FROM auto_tag_exclusion_roots JOIN auto_tag_exclusions USING (glob)"
+    ).fetchall()

@@ -105,6 +105,11 @@ CREATE TABLE IF NOT EXISTS auto_tag_exclusions (
     file_id INTEGER UNIQUE,
     created_at TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS auto_tag_exclusion_roots (
+    glob TEXT NOT NULL,
+    root TEXT NOT NULL,
+    PRIMARY KEY (glob, root)
+) WITHOUT ROWID;
 """
 """
 auto_tag_runs       one row a run; its counters stay NULL until it has ended
@@ -113,6 +118,7 @@ auto_tag_latest     which history row our latest tagging of a file left; undone 
 auto_tag_before     the very values that a run wrote over, for its undo: JSON would not keep every byte of them
 auto_tag_removed    the very rows of rpg_tags that a run took away, for its undo
 auto_tag_vocabularies   the active tags as a run knew them, by fingerprint
+auto_tag_exclusion_roots    the common roots below which paths were sent while that glob was an exclusion
 """
 
 
@@ -125,6 +131,9 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 def has_own_tables(connection: sqlite3.Connection) -> bool:
     """Whether the sidecar has ever written to this library."""
-    return (
-        connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'auto_tag_exclusions'").fetchone() is not None
-    )
+    return has_own_table(connection, "auto_tag_exclusions")
+
+
+def has_own_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether that table is there: an older sidecar may have written the others only."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
-from sidecar.library import queries, run_rows
+from sidecar.library import exclusions, queries, run_rows
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
 from sidecar.library.run_rows import NewRun
@@ -102,6 +102,7 @@ def book_run(
         raise LibraryError(Fault.NO_VOCABULARY)
     connection = transaction.connection
     create_tables(connection)
+    exclusions.keep_root(connection, queries.library_root(connection))
     run_rows.keep_vocabulary(connection, vocabulary)
     return run_rows.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
 

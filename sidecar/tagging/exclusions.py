@@ -4,6 +4,9 @@ A glob is tried on the path as sent and on the whole path (CONTRACT section 9), 
 with `/` for every separator and one form of every accented letter (macOS writes names decomposed); what it
 covers, it covers with all that lies below. `*` crosses folders, and `**/` also stands for no folder at all. A path
 that is just what the glob says is covered too, whatever its brackets mean elsewhere.
+
+The path as sent changes when files come or go that move the library's common root. What a glob has kept out it
+keeps out: below a root that it has been tried at, it is tried on the path below that root as well.
 """
 
 import fnmatch
@@ -17,12 +20,19 @@ from sidecar.tagging.paths import relative_path
 class Exclusions:
     """All exclusions of a library. Immutable."""
 
-    def __init__(self, globs: Iterable[str] = (), file_ids: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        globs: Iterable[str] = (),
+        file_ids: Iterable[int] = (),
+        roots: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """`roots`: globs with common roots that the library had while they were exclusions."""
         self._ids = frozenset(file_ids)
-        plain = [_plain(glob).removeprefix("./").rstrip("/") for glob in globs]
-        patterns = [pattern for glob in plain for pattern in (_pattern(glob), _pattern(f"{glob}/*"))]
-        patterns += [f"(?s:{re.escape(glob)}(?:/.*)?)\\Z" for glob in plain]
-        self._pattern = re.compile("|".join(patterns)) if patterns else None
+        self._pattern = _any_of(globs)
+        below: dict[str, list[str]] = {}
+        for glob, root in roots:
+            below.setdefault(root, []).append(glob)
+        self._below = [(root, pattern) for root, found in below.items() if (pattern := _any_of(found))]
 
     def __bool__(self) -> bool:
         return bool(self._ids) or self._pattern is not None
@@ -33,7 +43,20 @@ class Exclusions:
             return True
         if self._pattern is None:
             return False
-        return any(self._pattern.match(_plain(text)) for text in (relative_path(path, root), path))
+        if any(self._pattern.match(_plain(text)) for text in (relative_path(path, root), path)):
+            return True
+        return any(
+            pattern.match(_plain(relative_path(path, earlier)))
+            for earlier, pattern in self._below
+            if earlier != root and path.startswith(earlier)
+        )
+
+
+def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
+    plain = [_plain(glob).removeprefix("./").rstrip("/") for glob in globs]
+    patterns = [pattern for glob in plain for pattern in (_pattern(glob), _pattern(f"{glob}/*"))]
+    patterns += [f"(?s:{re.escape(glob)}(?:/.*)?)\\Z" for glob in plain]
+    return re.compile("|".join(patterns)) if patterns else None
 
 
 def _pattern(glob: str) -> str:

@@ -129,6 +129,67 @@ async def test_a_glob_is_tried_on_the_path_as_sent_and_on_the_whole_path(
         check_absent(library, gemini, excluded)
 
 
+def library_at(tmp_path: Path, *paths: str) -> Library:
+    """A library of these sounds, whose ids count from 1."""
+    library = harness.library(tmp_path, len(paths))
+    with library.edited() as shell:
+        shell.executemany(
+            "UPDATE audio_files SET file_path = ? WHERE id = ?", [(p, n) for n, p in enumerate(paths, 1)]
+        )
+    return library
+
+
+LIB = tuple(f"/data/lib/{name}.wav" for name in ("Private/diary", "Private/call", "Public/rain", "Public/wind"))
+ADDED = "INSERT INTO audio_files (file_path) VALUES (?)"
+
+
+async def test_a_glob_lasts_when_the_library_grows_a_folder_beside_its_own(tmp_path: Path) -> None:
+    library = library_at(tmp_path, *LIB)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.result("add_exclusion", glob="Private/*")
+        library.execute(ADDED, "/data/downloads/new.wav")
+        assert (await subject.result("count_untagged_files"))["count"] == 3
+        assert (await subject.tag())["processed_files"] == 3
+        check_absent(library, gemini, {1, 2})
+        assert await subject.result("remove_exclusion", glob="Private/*") == {"removed": True}
+        assert (await subject.result("count_untagged_files"))["count"] == 2
+        await subject.result("add_exclusion", glob="Private/*")
+        assert (await subject.result("count_untagged_files"))["count"] == 2, "as one of today's paths"
+
+
+@pytest.mark.parametrize("earlier", ["an empty library", "an older sidecar", "the library's earlier place"])
+async def test_a_glob_lasts_from_the_first_run_that_it_kept_files_out_of(tmp_path: Path, earlier: str) -> None:
+    library = library_at(tmp_path, *LIB)
+    if earlier == "an empty library":
+        library.execute("DELETE FROM audio_files")
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.result("add_exclusion", glob="Private/*")
+        if earlier == "an empty library":
+            for path in LIB:
+                library.execute(ADDED, path)
+        elif earlier == "an older sidecar":
+            library.execute("DROP TABLE auto_tag_exclusion_roots")
+        else:
+            library.execute("UPDATE audio_files SET file_path = '/media/disk' || file_path")
+        assert (await subject.tag())["processed_files"] == 2
+        library.execute(ADDED, "/media/new.wav")
+        library.execute(ADDED, "/data/new.wav")
+        assert (await subject.tag())["processed_files"] == 2
+        assert not any("Private" in received.body.decode() for received in gemini.journal)
+        left = await subject.result("get_untagged_files")
+        assert left == []
+
+
+async def test_the_exclusions_of_an_older_sidecar_are_read_and_removed(tmp_path: Path) -> None:
+    library = library_at(tmp_path, *LIB)
+    async with harness.start(library) as subject:
+        await subject.result("add_exclusion", glob="Private/*")
+        library.execute("DROP TABLE auto_tag_exclusion_roots")
+        assert (await subject.result("count_untagged_files"))["count"] == 2
+        assert await subject.result("remove_exclusion", glob="Private/*") == {"removed": True}
+        assert (await subject.result("count_untagged_files"))["count"] == 4
+
+
 @pytest.mark.parametrize("root", [rf"C:\Users\{harness.USER}\Sounds", rf"\\nas\users\{harness.USER}\Sounds"])
 @pytest.mark.parametrize(
     "glob", ["City/Market", r"city\market", "*/Sounds/City/Market/*", r"*\sounds\city\market"]

@@ -81,7 +81,9 @@ async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
             raise invalid_params(f"`file_id`: no file has the id {params.file_id}.")
         create_tables(connection)
         entry = Exclusion(params.glob, params.file_id, rfc3339(datetime.now(UTC)))
-        return exclusions.add_exclusion(connection, entry)
+        added = exclusions.add_exclusion(connection, entry)
+        exclusions.keep_root(connection, queries.library_root(connection))
+        return added
 
     entry = await app.library.write(write, dates_reads=True)
     app.runs.knowledge.exclusions += 1
