@@ -3,7 +3,8 @@
 The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of
 which `tagging-complete` is the last, then the answer to the `cancel` that caused it. When
 `tagging-complete` has been sent the next run is accepted. A cancel, or the end of the process, that comes while a
-run is starting waits until it has begun, unless something is in the way of that.
+run is starting waits until it has begun, unless something is in the way of that: then it cuts the start off, but
+for a cancel that names another run.
 """
 
 import logging
@@ -109,7 +110,14 @@ class Runs:
 
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32001, -32002, LibraryError."""
-        active, active_run_id = await self._settled(CANCEL_PATIENCE_SECONDS), self.active_run_id
+        if run_id is None:
+            active = await self._settled(CANCEL_PATIENCE_SECONDS)
+        else:  # that run may just have been booked; a start that waits for a lock is another's
+            with trio.move_on_after(CANCEL_PATIENCE_SECONDS):
+                async with self._starting:
+                    pass
+            active = self._under_way
+        active_run_id = self.active_run_id
         if active is not None and active_run_id is not None and run_id in (None, active_run_id):
             active.scope.cancel()
             await active.stopped.wait()

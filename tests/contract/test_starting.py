@@ -84,6 +84,22 @@ async def test_a_start_that_waits_for_a_lock_can_be_cancelled(tmp_path: Path, st
         assert (await subject.tag())["processed_files"] == 20
 
 
+@pytest.mark.parametrize("named", ["a finished run", "no run"])
+async def test_a_cancel_of_another_run_cuts_off_no_start(tmp_path: Path, named: str) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(file_ids=[1])
+        with locked(library):
+            await subject.send_line(START)
+            if named == "a finished run":
+                cancelled = await subject.result("cancel", run_id=done["run_id"])
+                assert (cancelled["run_id"], cancelled["cancelled"]) == (done["run_id"], False)
+            else:
+                assert (await subject.error("cancel", run_id="4711"))["code"] == -32002
+        started = (await answer(subject, "a"))["result"]
+        assert (await subject.complete(started["run_id"]))["processed_files"] == 19
+
+
 async def test_a_start_that_waits_for_a_lock_holds_up_no_end(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with harness.start(library) as subject:
