@@ -155,14 +155,15 @@ class Runs:
                 await under_way.announced.wait()
 
     @asynccontextmanager
-    async def nobody_tagging(self, run_id: str) -> AsyncIterator[Revision]:
+    async def nobody_tagging(self, run_id: str, sentence: str) -> AsyncIterator[Revision]:
         """Keeps runs of all processes out while the block changes what that run wrote or writes what it proposed.
 
-        The block's work is to be done within the revision's `scope`. Raises RpcError -32001, LibraryError.
+        The block's work is to be done within the revision's `scope`; `sentence` tells others of it meanwhile.
+        Raises RpcError -32001, LibraryError.
         """
 
         async def begin() -> Revision:
-            revision = Revision(run_id, await take_run_lock(self._library))
+            revision = Revision(run_id, await take_run_lock(self._library), sentence)
             self._under_way = revision
             return revision
 
@@ -282,7 +283,7 @@ class Runs:
 
     def _refuse_second(self) -> None:
         if self._under_way is not None:
-            raise run_active(self._under_way.run_id)
+            raise run_active(self._under_way.run_id, self._under_way.sentence)
         if self._is_over:
             raise RpcError(Code.NO_SUCH_RUN, "The sidecar is about to end: no run starts any more.")
 

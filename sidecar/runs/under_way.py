@@ -5,12 +5,17 @@ import trio
 from sidecar.contract import RunSummary
 from sidecar.library.lock import RunLock
 from sidecar.runs.run import Run
+from sidecar.runs.run_lock import UNDER_WAY
 
 
 class UnderWay:
-    """What holds the run lock. Cancel `scope` to stop it; after `stopped`, `summary` is set if it `is_run`."""
+    """What holds the run lock. Cancel `scope` to stop it; after `stopped`, `summary` is set if it `is_run`.
+
+    `sentence` is for those whom it keeps out.
+    """
 
     is_run = False
+    sentence = UNDER_WAY
 
     def __init__(self, run_id: str, lock: RunLock) -> None:
         self.run_id = run_id
@@ -39,6 +44,10 @@ class ActiveRun(UnderWay):
 class Revision(UnderWay):
     """The run `run_id` is undone, or its proposals are applied: that `becomes` a run of its own."""
 
+    def __init__(self, run_id: str, lock: RunLock, sentence: str) -> None:
+        super().__init__(run_id, lock)
+        self.sentence = sentence
+
     def becomes(self, run_id: str) -> None:
         """It is booked as that run from here on."""
-        self.run_id, self.is_run = run_id, True
+        self.run_id, self.is_run, self.sentence = run_id, True, UNDER_WAY

@@ -10,6 +10,7 @@ from sidecar.library.undo import undo_files, undoable_ids
 from sidecar.library.writer import Transaction
 from sidecar.runs.runs import Runs
 
+TAKEN_BACK = "A run is being taken back in this library. Wait until that is done."
 PART_FILES = 100
 """Some 10 ms, so that the shell's own writes find the lock free."""
 
@@ -19,7 +20,7 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
 
     Raises RpcError -32001, -32002, LibraryError.
     """
-    async with runs.nobody_tagging(run_id) as revision:
+    async with runs.nobody_tagging(run_id, TAKEN_BACK) as revision:
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))

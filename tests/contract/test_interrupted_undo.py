@@ -50,6 +50,18 @@ async def test_while_a_run_is_active_here_or_elsewhere_nothing_is_undone(tmp_pat
         assert (await second.tag(file_ids=[1]))["processed_files"] == 1
 
 
+async def test_while_a_run_is_taken_back_a_start_is_told_to_wait_for_that(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag())["run_id"]
+        with slowed(library, 1_000_000):
+            asked = await subject.send("undo_run", run_id=run_id)
+            error = await subject.error("auto_tag_files", file_ids=[1])
+            await subject.wait_for(lambda m: harness.is_answer(m, asked))
+    assert error["code"] == -32001 and "being taken back" in error["message"]
+    assert "cancel" not in error["message"], "no cancel reaches it"
+
+
 async def test_a_cancelled_run_is_undone(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     before = files_and_tags(library)
