@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.tagging.paths import common_root, relative_path
+from sidecar.tagging.paths import common_root, is_same_sound, relative_path
 
 HOMES = [
     "/home/ann/",
@@ -221,3 +221,19 @@ def test_any_path_can_be_cut(path: str, root: str) -> None:
 def test_a_path_that_ends_in_a_name_never_becomes_empty(name: str, folders: list[str]) -> None:
     path = "/" + "/".join([*folders, name])
     assert relative_path(path, path).endswith(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "other", "same"),
+    [
+        ("/home/ann/Rain/01.wav", "/home/ann/Rain/01.wav", True),
+        ("/home/ann/Rain/01.wav", "/media/disk/Sounds/Rain/01.wav", True),
+        (r"D:\Rain\01.wav", "/mnt/d/Rain/01.wav", True),
+        ("/home/ann/Rain//01.wav", "/home/ann/Rain/01.wav", True),
+        ("/home/ann/Rain/01.wav", "/home/ann/War/01.wav", False),
+        ("/home/ann/Rain/01.wav", "/home/ann/Rain/02.wav", False),
+        ("01.wav", "01.wav", True),
+    ],
+)
+def test_a_sound_is_known_by_its_name_and_its_folders(path: str, other: str, same: bool) -> None:
+    assert is_same_sound(path, other) == is_same_sound(other, path) == same

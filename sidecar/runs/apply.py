@@ -20,7 +20,7 @@ from sidecar.library.writer import Transaction
 from sidecar.runs.booking import book_run, new_run_id
 from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
-from sidecar.runs.outcomes import CHANGED_SINCE, EXCLUDED, GONE, NO_TAGS, NotTagged
+from sidecar.runs.outcomes import CHANGED_SINCE, ELSEWHERE_SINCE, EXCLUDED, GONE, NO_TAGS, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import rfc3339, stamp_at
@@ -28,7 +28,7 @@ from sidecar.runs.summary import summary_of
 from sidecar.runs.under_way import Revision
 from sidecar.runs.writing import Decided, Terms, Written, prepare, sum_of, write
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
-from sidecar.tagging.paths import is_same_name
+from sidecar.tagging.paths import is_same_sound
 from sidecar.tagging.records import Snapshot
 from sidecar.tagging.tags import Suggestion, decide
 from sidecar.tagging.vocabulary import Vocabulary, normalise
@@ -171,9 +171,9 @@ class _ApplyingRun:
     ) -> FileChange | NotTagged:
         if snapshot is None:
             return GONE
+        if not is_same_sound(snapshot.file.file_path, entry.file_path):
+            return ELSEWHERE_SINCE
         if snapshot.tags != entry.before or snapshot.record_id != entry.record_id:
-            return CHANGED_SINCE
-        if not is_same_name(snapshot.file.file_path, entry.file_path):
             return CHANGED_SINCE
         suggestion = _still_active(entry.suggestion, vocabulary)
         earlier = snapshot.record.change if snapshot.record else None

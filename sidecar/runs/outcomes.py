@@ -19,6 +19,14 @@ CHANGED = NotTagged(
     Reason.CHANGED, "Someone changed the file's tags while it was being tagged; their tags were kept."
 )
 CHANGED_SINCE = NotTagged(Reason.CHANGED, "The file's tags have changed since the dry run; they were kept.")
+ELSEWHERE = NotTagged(
+    Reason.CHANGED,
+    "The file was renamed or moved while it was being tagged, or is another sound now; its tags were kept.",
+)
+ELSEWHERE_SINCE = NotTagged(
+    Reason.CHANGED,
+    "The file was renamed or moved since the dry run, or is another sound now; its tags were kept.",
+)
 EXCLUDED = NotTagged(Reason.CHANGED, "Someone excluded the file from tagging meanwhile.")
 LEFT_OUT = NotTagged(Reason.MISSING_IN_RESPONSE, "Gemini's answer left this file out, twice.")
 BLOCKED = NotTagged(Reason.BLOCKED, "Gemini's content filter blocked this file.")

@@ -24,9 +24,19 @@ from sidecar.library.run_rows import BatchCount
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge, Tables
-from sidecar.runs.outcomes import CHANGED, EXCLUDED, GONE, NO_TAGS, REFUSED, BatchOutcome, NotTagged, failures_of
+from sidecar.runs.outcomes import (
+    CHANGED,
+    ELSEWHERE,
+    EXCLUDED,
+    GONE,
+    NO_TAGS,
+    REFUSED,
+    BatchOutcome,
+    NotTagged,
+    failures_of,
+)
 from sidecar.tagging.mappings import Mapping, Mappings
-from sidecar.tagging.paths import is_same_name
+from sidecar.tagging.paths import is_same_sound
 from sidecar.tagging.tags import decide
 from sidecar.tagging.vocabulary import Vocabulary
 
@@ -163,7 +173,9 @@ def _unless_changed(connection: sqlite3.Connection, decisions: Decided) -> Decid
         file = entry.snapshot.file
         if file.id not in now:
             others[file.id] = GONE
-        elif now[file.id] != entry.snapshot.tags or not is_same_name(paths[file.id], file.file_path):
+        elif not is_same_sound(paths[file.id], file.file_path):
+            others[file.id] = ELSEWHERE
+        elif now[file.id] != entry.snapshot.tags:
             others[file.id] = CHANGED
     return _without(decisions, others)
 

@@ -59,12 +59,19 @@ def split(path: str) -> tuple[str, str]:
     return path[:cut], path[cut:]
 
 
-def is_same_name(path: str, other: str) -> bool:
-    """Whether a file at one place may be the one that was at the other: moved, but not another sound.
+def is_same_sound(path: str, other: str) -> bool:
+    """Whether a file at one place may be the one that was at the other: moved with its folder, but no other sound.
 
-    An id alone does not tell: a library that is scanned anew gives the old ones to other files.
+    An id alone does not tell: a library that is scanned anew gives the old ones to other files. A name alone does
+    not either: each folder of a sound pack may have its `01.wav`.
     """
-    return split(path)[1] == split(other)[1]
+    return _last_two(path) == _last_two(other)
+
+
+def _last_two(path: str) -> tuple[str, str]:
+    """The names of its folder and of the file itself."""
+    folder, name = split(path)
+    return split(folder.rstrip("\\/"))[1], name
 
 
 def relative_path(path: str, root: str) -> str:

@@ -71,15 +71,26 @@ async def test_an_undo_of_a_run_that_the_library_does_not_have_is_refused(tmp_pa
         assert (await subject.error("undo_run", run_id=run_id))["code"] == -32002
 
 
+NUMBER = "UPDATE audio_files SET file_path = '/home/ann/Rain ' || id || '/01.wav' WHERE id <= 5"
 RENAME = "UPDATE audio_files SET file_path = '/new/other-' || id || '.mp3' WHERE id <= 5"
-MOVE = "UPDATE audio_files SET file_path = replace(file_path, '/Sounds/', '/Archive/Sounds/')"
+SWAP = "UPDATE audio_files SET file_path = '/home/ann/War ' || (6 - id) || '/01.wav' WHERE id <= 5"
+MOVE = "UPDATE audio_files SET file_path = '/media/disk' || file_path"
+edits = pytest.mark.parametrize(
+    ("edit", "skipped"), [(RENAME, 5), (SWAP, 5), (MOVE, 0)], ids=["other sounds", "other folders", "moved"]
+)
 
 
-@pytest.mark.parametrize(("edit", "skipped"), [(RENAME, 5), (MOVE, 0)], ids=["other sounds", "moved"])
+def check_told(done: harness.Message) -> None:
+    for failure in done["failures"]:
+        assert failure["reason"] == "changed" and "renamed or moved" in failure["message"]
+
+
+@edits
 async def test_a_library_that_was_scanned_anew_has_other_sounds_under_the_ids(
     tmp_path: Path, edit: str, skipped: int
 ) -> None:
     library, gate = harness.library(tmp_path, 20), trio.Event()
+    library.execute(NUMBER)
     async with (
         standin.running(script=lambda _: Reply(gate=gate)) as gemini,
         harness.start(library, gemini) as subject,
@@ -91,15 +102,18 @@ async def test_a_library_that_was_scanned_anew_has_other_sounds_under_the_ids(
         gate.set()
         done = await subject.complete(run_id)
         assert (done["processed_files"], done["skipped_files"]) == (20 - skipped, skipped)
+        check_told(await subject.result("get_run"))
 
 
-@pytest.mark.parametrize(("edit", "skipped"), [(RENAME, 5), (MOVE, 0)], ids=["other sounds", "moved"])
+@edits
 async def test_proposals_are_for_the_sounds_that_they_were_made_for(
     tmp_path: Path, edit: str, skipped: int
 ) -> None:
     library = harness.library(tmp_path, 20)
+    library.execute(NUMBER)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
         run_id = (await subject.tag(dry_run=True))["run_id"]
         library.execute(edit)
         applied = await subject.result("apply_proposals", run_id=run_id)
         assert (applied["applied_files"], applied["skipped_files"]) == (20 - skipped, skipped)
+        check_told(await subject.result("get_run", run_id=applied["run_id"]))
