@@ -57,6 +57,39 @@ async def test_a_run_whose_process_died_says_how_far_it_came_and_what_to_do(tagg
     assert run.message == "Interrupted: 10 files tagged, 20 remaining. Start tagging again to go on."
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ("kind = 'named'", "10 files tagged, 20 remaining. Start tagging the same files again to go on."),
+        ("kind = 'apply'", "10 files tagged, 20 remaining. Apply the proposals again to go on."),
+        ("kind = 'dry', dry_run = 1", "10 files given proposals, 20 remaining. Nothing has been written: look"),
+        ("kind = NULL, dry_run = 1", "10 files given proposals, 20 remaining. Nothing has been written: look"),
+        ("kind = 'of a newer sidecar'", "10 files tagged, 20 remaining. Start tagging again to go on."),
+    ],
+)
+async def test_what_to_do_about_a_run_whose_process_died_depends_on_its_kind(
+    tagged: harness.Library, edit: str, words: str
+) -> None:
+    execute(tagged, f"UPDATE auto_tag_runs SET message = '', total_files = 30, {edit}")
+    async with open_library(tagged.path) as opened:
+        [run] = await Archive(opened).recent(20)
+        assert await Archive(opened).summary(run.run_id) == run
+    assert run.message.startswith(f"Interrupted: {words}")
+
+
+async def test_runs_of_an_older_sidecar_are_told_and_later_ones_are_booked_beside_them(
+    tagged: harness.Library,
+) -> None:
+    execute(tagged, "UPDATE auto_tag_runs SET message = '', total_files = 30")
+    execute(tagged, "ALTER TABLE auto_tag_runs DROP COLUMN kind")
+    execute(tagged, "UPDATE audio_files SET auto_tagged = 0, genre = NULL")
+    async with standin.running() as gemini, harness.start(tagged.path, gemini) as subject:
+        [run] = await subject.result("list_runs")
+        assert run["message"] == "Interrupted: 10 files tagged, 20 remaining. Start tagging again to go on."
+        assert (await subject.tag())["processed_files"] == 10
+        assert len(await subject.result("list_runs")) == 2
+
+
 async def test_nobody_is_kept_from_starting_while_runs_are_counted_up(
     tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

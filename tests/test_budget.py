@@ -68,6 +68,6 @@ def test_a_new_day_begins_with_what_is_spent_on_it() -> None:
 
 
 def test_the_sentence_names_the_budget() -> None:
-    assert "budget of 1 request a run" in allowance(requests=1).sentence
-    sentence = allowance(requests=1500, tokens=2_000_000, per=BudgetPeriod.DAY).sentence
+    assert "budget of 1 request a run" in allowance(requests=1).end.message
+    sentence = allowance(requests=1500, tokens=2_000_000, per=BudgetPeriod.DAY).end.message
     assert "budget of 1,500 requests and 2,000,000 tokens a day" in sentence

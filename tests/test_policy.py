@@ -103,7 +103,7 @@ def test_what_no_reset_lifts_ends_the_run_with_what_does() -> None:
     for (kind, cure), delay in itertools.product(cures.items(), (None, 36.0, 3600.0)):
         end = decided(kind, delay=delay)
         assert isinstance(end, End) and end.status is RunStatus.QUOTA_EXHAUSTED
-        assert cure in end.message and "the detail" in end.message and "reset" not in end.message
+        assert cure in end.advice and "the detail" in end.message and "reset" not in end.message + end.advice
 
 
 @pytest.mark.parametrize("kind", [Failure.RATE_LIMITED, Failure.UNAVAILABLE])
@@ -123,7 +123,7 @@ def test_a_delay_of_centuries_is_no_overflow() -> None:
 
 def test_the_end_of_a_long_wait_is_told_in_local_time_with_its_date_unless_that_is_today() -> None:
     noon = datetime(2026, 3, 1, 12, 0).astimezone().astimezone(UTC)
-    later = {660: "until 12:11. ", 86_400: "until 2026-03-02 12:00. ", 365 * 86_400: "until 2026-06-09 "}
+    later = {660: "until 12:11.", 86_400: "until 2026-03-02 12:00.", 365 * 86_400: "until 2026-06-09 "}
     for delay, words in later.items():
         assert words in sentence(decided(Failure.RATE_LIMITED, delay=delay, now=noon))
 
@@ -239,7 +239,8 @@ def test_an_outage_that_ends_the_run_is_told_with_its_length(seconds: float, wor
     for detail, cause in (("No route to X.", "No route to X"), ("", "WORD")):
         end = ended_by_outage(GeminiError(Failure.UNAVAILABLE, detail, status="WORD"), limits)
         assert end.status is RunStatus.FAILED
-        assert end.message.startswith(f"Gemini could not be reached{words} ({cause}). Check the network")
+        assert end.message == f"Gemini could not be reached{words} ({cause})."
+        assert end.advice.startswith("Check the network")
 
 
 @pytest.mark.parametrize("kind", [Failure.UNUSABLE, Failure.FOREIGN_PAGE])

@@ -6,6 +6,8 @@ import pytest
 
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.policy import GiveUp, Halve, Limits, Tries, ended_by_outage, verdict
+from sidecar.library.run_rows import RunKind
+from sidecar.runs.advice import why_ended
 
 LIMITS = Limits(max_attempts=5, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)
 LAST = Tries(attempts=5, unusable=3)
@@ -70,7 +72,8 @@ def test_a_page_of_somebody_else_asks_to_look_for_a_sign_in() -> None:
 def test_an_outage_is_told_by_its_last_cause_and_what_helps_against_that(
     kind: Failure, http_status: int, words: str, advice: str
 ) -> None:
-    message = ended_by_outage(GeminiError(kind, "the cause.", http_status=http_status), LIMITS).message
+    end = ended_by_outage(GeminiError(kind, "the cause.", http_status=http_status), LIMITS)
+    message = why_ended(end, RunKind.UNTAGGED)
     assert message.startswith(words) and advice in message
     assert message.endswith("it goes on where it stopped.")
     assert ("network" in message) == (http_status in (0, 200) and kind is not Failure.UNTRUSTED)

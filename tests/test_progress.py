@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
+from sidecar.library.run_rows import RunKind
 from sidecar.runs.outcomes import BatchOutcome
 from sidecar.runs.progress import Tally, Waiting, completion_message, progress
 
@@ -134,9 +135,9 @@ def test_a_cancelled_run_says_what_remains_and_how_to_go_on() -> None:
 
 def test_where_files_were_named_the_same_have_to_be_named_again() -> None:
     failed = tally().with_batch(BatchOutcome(9, failures(Reason.BLOCKED)))
-    message = completion_message(failed, RunStatus.COMPLETED, "", named=True)
+    message = completion_message(failed, RunStatus.COMPLETED, "", RunKind.NAMED)
     assert message.endswith("Start tagging the same files again to retry what failed.")
-    assert "the same files again to go on" in completion_message(tally(), RunStatus.CANCELLED, "", named=True)
+    assert "the same files again to go on" in completion_message(tally(), RunStatus.CANCELLED, "", RunKind.NAMED)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +160,12 @@ def test_a_dry_run_that_was_cut_off_does_not_say_that_another_goes_on(
     given: int, status: RunStatus, message: str
 ) -> None:
     state = tally().with_batch(BatchOutcome(given, []))
-    assert completion_message(state, status, "", dry_run=True).startswith(message)
+    assert completion_message(state, status, "", RunKind.DRY).startswith(message)
 
 
 def test_a_dry_run_with_nothing_to_look_at_does_not_say_to_look_at_it() -> None:
     state = tally(1, 1).with_batch(BatchOutcome(0, failures(Reason.BLOCKED)))
-    assert completion_message(state, RunStatus.COMPLETED, "", dry_run=True) == (
+    assert completion_message(state, RunStatus.COMPLETED, "", RunKind.DRY) == (
         "0 files given proposals, 1 failed (blocked by Gemini's content filter). Nothing has been written."
     )
 

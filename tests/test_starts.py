@@ -10,6 +10,7 @@ from sidecar.contract import AutoTagParams, RetryParams
 from sidecar.demo import standin
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
+from sidecar.library.run_rows import RunKind
 from sidecar.library.store import open_library
 from sidecar.runs import run_lock
 from sidecar.runs.runs import Runs
@@ -101,7 +102,7 @@ async def test_files_that_a_person_has_named_are_told_from_those_of_a_retry(fail
             (runs.start(AutoTagParams(file_ids=[1]), SETTINGS), True),
         ):
             _, active = await start
-            assert active is not None and active.run.plan.named == named
+            assert active is not None and (active.run.plan.run.kind is RunKind.NAMED) == named
             active.scope.cancel()
             active.release()
             await active.announced.wait()

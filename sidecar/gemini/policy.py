@@ -77,10 +77,15 @@ class GiveUp(Struct, frozen=True):
 
 
 class End(Struct, frozen=True):
-    """No request of this run can succeed: it ends with this status and sentence."""
+    """No request of this run can succeed: it ends with this status and sentence.
+
+    `advice` is what helps, before or when the run is started again; `{again}`, `{Again}`, `{tagging}` and
+    `{goes_on}` stand in it for what depends on the kind of run.
+    """
 
     status: RunStatus
     message: str
+    advice: str = ""
 
 
 Verdict = Wait | Plain | Standard | OtherVersion | Halve | GiveUp | End
@@ -116,8 +121,8 @@ def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now
     if delay is not None and delay > limits.outage_max_seconds and not isinstance(decided, End):
         return End(
             RunStatus.QUOTA_EXHAUSTED,
-            f"Gemini asks to wait until {_clock(now + timedelta(seconds=min(delay, 8.64e6)), now)}. "
-            "Start tagging again after that: it goes on where it stopped.",
+            f"Gemini asks to wait until {_clock(now + timedelta(seconds=min(delay, 8.64e6)), now)}.",
+            "{Again} after that: it {goes_on}.",
         )
     return decided
 
@@ -172,9 +177,9 @@ def _rejected(error: GeminiError, tries: Tries, _limits: Limits, _jitter: float)
     return Halve(Reason.REQUEST_REJECTED, f"Gemini rejected the request: {error.detail}")
 
 
-def _ends(sentence: str, status: RunStatus = RunStatus.FAILED) -> _Row:
+def _ends(sentence: str, status: RunStatus = RunStatus.FAILED, advice: str = "") -> _Row:
     def row(error: GeminiError, _tries: Tries, _limits: Limits, _jitter: float) -> Verdict:
-        return End(status, sentence.format(detail=error.detail.rstrip(".") or error.status))
+        return End(status, sentence.format(detail=error.detail.rstrip(".") or error.status), advice)
 
     return row
 
@@ -182,19 +187,20 @@ def _ends(sentence: str, status: RunStatus = RunStatus.FAILED) -> _Row:
 _TABLE: dict[Failure, _Row] = {
     Failure.RATE_LIMITED: _rate_limited,
     Failure.QUOTA_EXHAUSTED: _ends(
-        "Gemini's quota is used up: {detail}. Tagging goes on where it stopped when you start it again "
-        "after the quota's reset (midnight Pacific time for daily quotas) or with a larger plan.",
+        "Gemini's quota is used up: {detail}.",
         RunStatus.QUOTA_EXHAUSTED,
+        "{tagging} {goes_on} when you start it again after the quota's reset (midnight Pacific time for daily "
+        "quotas) or with a larger plan.",
     ),
     Failure.NOT_IN_PLAN: _ends(
-        "This plan does not include the model: {detail}. Choose another model (the setting `model`) or a larger "
-        "plan and start tagging again: it goes on where it stopped.",
+        "This plan does not include the model: {detail}.",
         RunStatus.QUOTA_EXHAUSTED,
+        "Choose another model (the setting `model`) or a larger plan and {again}: it {goes_on}.",
     ),
     Failure.CREDIT_SPENT: _ends(
-        "Gemini's prepaid credit or spending limit is used up ({detail}). Add credit or raise the limit in Google "
-        "AI Studio and start tagging again: it goes on where it stopped.",
+        "Gemini's prepaid credit or spending limit is used up ({detail}).",
         RunStatus.QUOTA_EXHAUSTED,
+        "Add credit or raise the limit in Google AI Studio and {again}: it {goes_on}.",
     ),
     Failure.UNAVAILABLE: _transient(Reason.SERVICE_UNAVAILABLE),
     Failure.UNTRUSTED: _transient(Reason.SERVICE_UNAVAILABLE),
@@ -241,19 +247,17 @@ def ended_by_outage(error: GeminiError, limits: Limits) -> End:
     how_long = f" for {duration(limits.outage_max_seconds)}" if limits.outage_max_seconds >= 1 else ""
     cause = error.detail.rstrip(".") or error.status
     if error.kind is Failure.UNTRUSTED:
-        why, advice = f". {cause}", "Mend that and start tagging again"
+        why, advice = f". {cause}", "Mend that and {again}"
     elif error.kind is Failure.FOREIGN_PAGE:
         why = f": something else answered ({cause})"
-        advice = "Check whether the network asks for a sign-in, and start tagging again"
+        advice = "Check whether the network asks for a sign-in, and {again}"
     elif error.http_status == OVERLOADED:
-        why, advice = f": it was overloaded ({cause})", "Start tagging again later"
+        why, advice = f": it was overloaded ({cause})", "{Again} later"
     elif error.http_status:
-        why, advice = f": it answered with errors only ({cause})", "Start tagging again later"
+        why, advice = f": it answered with errors only ({cause})", "{Again} later"
     else:
-        why, advice = f" ({cause})", "Check the network connection and start tagging again"
-    return End(
-        RunStatus.FAILED, f"Gemini could not be reached{how_long}{why}. {advice}: it goes on where it stopped."
-    )
+        why, advice = f" ({cause})", "Check the network connection and {again}"
+    return End(RunStatus.FAILED, f"Gemini could not be reached{how_long}{why}.", f"{advice}: it {{goes_on}}.")
 
 
 def _clock(when: datetime, now: datetime) -> str:

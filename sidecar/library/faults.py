@@ -22,6 +22,7 @@ class Fault(StrEnum):
     REPLACED = "replaced"
 
 
+DISK_FULL = "The disk is full, so no tags can be saved."
 SENTENCES: dict[Fault, str] = {
     Fault.MISSING: "There is no library at the configured place. Choose another one in the settings "
     "(LIGEIA_DATABASE).",
@@ -31,8 +32,7 @@ SENTENCES: dict[Fault, str] = {
     Fault.CORRUPT: "The database is damaged. Restore it from a backup.",
     Fault.NO_VOCABULARY: "The library's tag vocabulary is empty, so nothing can be tagged. Start Ligeia once "
     "so that it fills the vocabulary.",
-    Fault.FULL: "The disk is full, so no tags can be saved. Free some space and start tagging again: it goes "
-    "on where it stopped.",
+    Fault.FULL: f"{DISK_FULL} Free some space and try again.",
     Fault.BROKEN_DISK: "The disk reports errors on the database. Check the disk, then start tagging again.",
     Fault.REFUSED: "The database refused the change.",
     Fault.REPLACED: "The library's file was replaced by another one meanwhile. What was under way belongs to the "

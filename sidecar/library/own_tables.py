@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS auto_tag_runs (
     failed_files INTEGER,
     skipped_files INTEGER,
     current_batch INTEGER,
-    first_history_id INTEGER NOT NULL
+    first_history_id INTEGER NOT NULL,
+    kind TEXT
 );
 CREATE TABLE IF NOT EXISTS auto_tag_batches (
     run INTEGER NOT NULL,
@@ -112,7 +113,7 @@ CREATE TABLE IF NOT EXISTS auto_tag_exclusion_roots (
 ) WITHOUT ROWID;
 """
 """
-auto_tag_runs       one row a run; its counters stay NULL until it has ended
+auto_tag_runs       one row a run; its counters stay NULL until it has ended, `kind` in those of an older sidecar
 auto_tag_batches    one row a finished batch; batch 0 holds what belongs to none: requests that were cut off
 auto_tag_latest     which history row our latest tagging of a file left; undone taggings are not in it
 auto_tag_before     the very values that a run wrote over, for its undo: JSON would not keep every byte of them
@@ -121,12 +122,18 @@ auto_tag_vocabularies   the active tags as a run knew them, by fingerprint
 auto_tag_exclusion_roots    the common roots below which paths were sent while that glob was an exclusion
 """
 
+_ADDED = (("auto_tag_runs", "kind", "TEXT"),)
+"""Columns that the tables of an older sidecar lack."""
+
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Makes the sidecar's tables where they are missing. Inside the caller's transaction."""
+    """Makes the sidecar's tables and columns where they are missing. Inside the caller's transaction."""
     for statement in _TABLES.split(";"):
         if statement.strip():
             connection.execute(statement)
+    for table, column, kind in _ADDED:
+        if not has_column(connection, table, column):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 def has_own_tables(connection: sqlite3.Connection) -> bool:
@@ -137,3 +144,9 @@ def has_own_tables(connection: sqlite3.Connection) -> bool:
 def has_own_table(connection: sqlite3.Connection, name: str) -> bool:
     """Whether that table is there: an older sidecar may have written the others only."""
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
+
+
+def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether that table has that column: an older sidecar may have made it."""
+    found = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", (table, column))
+    return found.fetchone() is not None

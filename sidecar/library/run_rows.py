@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -9,13 +10,25 @@ from msgspec import Struct, structs
 
 from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
 from sidecar.library.faults import Fault, LibraryError
-from sidecar.library.own_tables import has_own_tables
+from sidecar.library.own_tables import has_column, has_own_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
 NO_BATCH = 0
 """Stands for what belongs to no finished batch: requests that an end cut off."""
+
+
+class RunKind(StrEnum):
+    """What a run is over, and what becomes of its tags: whoever starts it again needs to know."""
+
+    UNTAGGED = "untagged"
+    """What is untagged, or failed before."""
+    NAMED = "named"
+    """Files that a person has named, tagged ones perhaps among them."""
+    DRY = "dry"
+    APPLY = "apply"
+    """What a dry run has proposed."""
 
 
 class RunTerms(Struct, frozen=True, kw_only=True):
@@ -32,6 +45,7 @@ class RunTerms(Struct, frozen=True, kw_only=True):
 class NewRun(RunTerms, frozen=True, kw_only=True):
     """What is known of a run when it starts."""
 
+    kind: RunKind
     started_at: str
     total_files: int
     total_batches: int
@@ -179,6 +193,14 @@ def summary(connection: sqlite3.Connection, row: int) -> RunSummary:
     """The run in that row."""
     found = connection.execute(_SUMMARY.format(which="WHERE auto_tag_runs.id = ?"), (row,)).fetchone()
     return _summary(found)
+
+
+def kind(connection: sqlite3.Connection, run_id: str) -> RunKind | None:
+    """That of a run; None where its row does not tell, as of one of an older sidecar."""
+    if not has_own_tables(connection) or not has_column(connection, "auto_tag_runs", "kind"):
+        return None
+    found = connection.execute("SELECT kind FROM auto_tag_runs WHERE run_id = ?", (run_id,)).fetchone()
+    return RunKind(found[0]) if found and found[0] in [*RunKind] else None
 
 
 def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:

@@ -14,9 +14,10 @@ from sidecar.library import queries, run_rows
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
-from sidecar.library.run_rows import BookedRun, NewRun
+from sidecar.library.run_rows import BookedRun, NewRun, RunKind
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
+from sidecar.runs.advice import ended_by, why_ended
 from sidecar.runs.booking import book_run, new_run_id
 from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
@@ -77,6 +78,7 @@ class _ApplyingRun:
             model=source.model,
             rules=source.rules,
             batch_size=size,
+            kind=RunKind.APPLY,
             total_files=len(ids),
             total_batches=len(self._batches),
             started_at=rfc3339(datetime.now(UTC)),
@@ -104,7 +106,7 @@ class _ApplyingRun:
             await self._commit_all(row)
             status, why = RunStatus.COMPLETED, ""
         except LibraryError as error:
-            why = error.sentence
+            why = why_ended(ended_by(error), RunKind.APPLY)
             raise
         except trio.Cancelled:
             status, why = RunStatus.CANCELLED, ""
@@ -122,7 +124,7 @@ class _ApplyingRun:
     def _summary(self, status: RunStatus, why: str) -> RunSummary:
         elapsed_seconds = time.monotonic() - self._began_at
         ended_at = datetime.now(UTC)
-        return summary_of(self._run, self._tally, status, why, ended_at, elapsed_seconds, Usage(), applies=True)
+        return summary_of(self._run, self._tally, status, why, ended_at, elapsed_seconds, Usage())
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         self._require_source(transaction)

@@ -21,7 +21,7 @@ from sidecar.library.lock import RunLock
 from sidecar.library.proposals import proposals
 from sidecar.library.run_rows import BookedRun
 from sidecar.library.store import Library
-from sidecar.runs.summary import with_message
+from sidecar.runs.summary import lacks_message, with_message
 
 KEPT_SUMMARIES = 32
 
@@ -89,11 +89,18 @@ class Archive:
 
     async def _summaries(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
         """What the rows say of runs, and what this process knows better: their end may not have been saved."""
-        summaries = await self._library.read(lambda c, _: _with_interrupted(c, query, self._library))
-        return [
-            self._ended[found.run_id][0] if found.run_id in self._ended else with_message(found)
-            for found in summaries
-        ]
+
+        def told(connection: sqlite3.Connection, _shape: Shape) -> list[RunSummary]:
+            found = _with_interrupted(connection, query, self._library)
+            return [
+                with_message(summary, run_rows.kind(connection, summary.run_id))
+                if lacks_message(summary)
+                else summary
+                for summary in found
+            ]
+
+        summaries = await self._library.read(told)
+        return [self._ended[found.run_id][0] if found.run_id in self._ended else found for found in summaries]
 
 
 def _with_interrupted(

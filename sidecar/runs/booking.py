@@ -11,7 +11,7 @@ from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
 from sidecar.library import exclusions, queries, run_rows
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
-from sidecar.library.run_rows import NewRun
+from sidecar.library.run_rows import NewRun, RunKind
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
 from sidecar.runs.budget import Allowance
@@ -42,10 +42,11 @@ async def book(
 ) -> tuple[Plan, Allowance]:
     """Books a run as running and reads what it needs, in one transaction. Raises LibraryError.
 
-    `named`: see `Plan`.
+    `named`: a person has named the files.
     """
     settings = msgspec.structs.replace(settings, model=params.model or settings.model)
     now = datetime.now(UTC)
+    kind = RunKind.NAMED if named else RunKind.UNTAGGED
     new = NewRun(
         run_id=new_run_id(),
         mode=params.mode,
@@ -53,6 +54,7 @@ async def book(
         model=settings.model,
         rules=RULES_FINGERPRINT,
         batch_size=selection.batch_size,
+        kind=RunKind.DRY if params.dry_run else kind,
         total_files=selection.total_files,
         total_batches=selection.total_batches,
         started_at=rfc3339(now),
@@ -72,7 +74,6 @@ async def book(
         run=new,
         row=row,
         selection=selection,
-        named=named,
         max_parallel=params.max_parallel or settings.max_parallel,
         prompt=prompt,
         settings=settings,

@@ -4,7 +4,8 @@ A batch begins only when the budget covers it, counting one request for each tha
 at a batch's end (CONTRACT section 8), and only retries and requests about unknown tags can exceed it.
 """
 
-from sidecar.contract import Budget, BudgetPeriod, Usage
+from sidecar.contract import Budget, BudgetPeriod, RunStatus, Usage
+from sidecar.gemini.policy import End
 
 
 class Allowance:
@@ -36,15 +37,16 @@ class Allowance:
         return self._budget.max_requests is not None or self._budget.max_tokens is not None
 
     @property
-    def sentence(self) -> str:
-        """What ended the run."""
+    def end(self) -> End:
+        """Of a run that has used it up."""
         budget = self._budget
         bounds = [
             f"{bound:,} {unit}{'' if bound == 1 else 's'}"
             for bound, unit in ((budget.max_requests, "request"), (budget.max_tokens, "token"))
             if bound is not None
         ]
-        return (
-            f"The budget of {' and '.join(bounds)} a {budget.per} is used up. Raise it (set_budget) or start "
-            "tagging again later: it goes on where it stopped."
+        return End(
+            RunStatus.QUOTA_EXHAUSTED,
+            f"The budget of {' and '.join(bounds)} a {budget.per} is used up.",
+            "Raise it (set_budget) or {again} later: it {goes_on}.",
         )

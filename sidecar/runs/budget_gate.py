@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import trio
 
 from sidecar.gemini.calls import Meter
+from sidecar.gemini.policy import End
 from sidecar.runs.budget import Allowance
 
 
@@ -18,9 +19,9 @@ class BudgetGate:
         self._one_done = trio.Event()
 
     @property
-    def sentence(self) -> str:
-        """Why nothing is let in any more."""
-        return self._allowance.sentence
+    def end(self) -> End:
+        """Of a run of which nothing is let in any more."""
+        return self._allowance.end
 
     async def admit(self) -> bool:
         """Whether the budget covers one more batch; waits for those under way where they decide."""

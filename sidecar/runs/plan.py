@@ -16,13 +16,12 @@ from sidecar.settings import Settings
 class Plan(Struct, frozen=True, kw_only=True):
     """Which files, how, and with which settings: later changes of these are for later runs.
 
-    `run` is as it was booked, in row `row`. `named`: the call named the files, tagged ones perhaps among them.
+    `run` is as it was booked, in row `row`.
     """
 
     run: NewRun
     row: int
     selection: Selection
-    named: bool
     max_parallel: int
     prompt: Prompt
     settings: Settings

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Completion, Progress, Reason, RunStatus, RunSummary, Usage
+from sidecar.library.run_rows import RunKind
+from sidecar.runs.advice import again
 from sidecar.runs.outcomes import BatchOutcome
 
 _REASONS = {
@@ -120,28 +122,22 @@ def completion_message(
     tally: Tally,
     status: RunStatus,
     why: str,
-    *,
-    dry_run: bool = False,
-    named: bool = False,
-    applies: bool = False,
+    kind: RunKind = RunKind.UNTAGGED,
 ) -> str:
     """One sentence or two for the person: how many were tagged, what failed and why, what to do.
 
-    `why` is the sentence that ended the run early, empty otherwise. `named`: the call named the files, so that one
-    that does not may pass them over. `applies`: it wrote what a dry run had proposed.
+    `why` is the sentence that ended the run early, empty otherwise.
     """
-    again = f"Start tagging {'the same files ' if named else ''}again"
-    if applies:
-        again = "Apply the proposals again"
+    dry_run = kind is RunKind.DRY
     head = _counted(tally, "given proposals" if dry_run else "tagged")
     advice = ""
     if status in _CUT_OFF:
-        head, advice = f"{status.capitalize()}: {head}", f"{again} to go on."
+        head, advice = f"{status.capitalize()}: {head}", f"{again(kind)} to go on."
     elif why:
         head = f"{why} So far: {head}"
     elif tally.failed_files:
         head = " ".join(filter(None, (f"{head}.", tally.unanswered))).removesuffix(".")
-        advice = f"{again} to retry what failed."
+        advice = f"{again(kind)} to retry what failed."
     if dry_run:  # another would begin at the beginning
         looked_at = ": look at the proposals and apply them" if tally.processed_files else ""
         advice = f"Nothing has been written{looked_at}."

@@ -38,6 +38,7 @@ from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
+from sidecar.runs.advice import ended_by, why_ended
 from sidecar.runs.batch import Asked, Batch, Found
 from sidecar.runs.budget import Allowance
 from sidecar.runs.budget_gate import BudgetGate
@@ -130,7 +131,7 @@ class Run:
     def summary(self, *, cancelled: bool) -> RunSummary:
         """The run's end. `cancelled`: it was cut off before its work was done."""
         if self._end is not None:
-            status, why = self._end.status, self._end.message
+            status, why = self._end.status, why_ended(self._end, self.plan.run.kind)
         elif cancelled and self.tally.remaining_files:
             status, why = RunStatus.CANCELLED, ""
         else:
@@ -144,7 +145,6 @@ class Run:
             datetime.now(UTC),
             elapsed_seconds,
             self._meter.usage,
-            named=self.plan.named,
         )
 
     @property
@@ -162,14 +162,14 @@ class Run:
             await self._asking_places.acquire()
             await self._open_places.acquire()
             if not await self._budget_gate.admit():
-                self._finish_early(End(RunStatus.QUOTA_EXHAUSTED, self._budget_gate.sentence))
+                self._finish_early(self._budget_gate.end)
                 return
             # Before the read: what is true in that generation may be relied on until the next.
             generation, exclusions = self._library.generation, self._knowledge.exclusions
             try:
                 found = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
-                self._finish_early(_failed(error.sentence))
+                self._finish_early(ended_by(error))
                 return
             batch = Batch(number, found, generation, exclusions, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
@@ -178,7 +178,7 @@ class Run:
         try:
             asked = await batch.ask(calls, self.plan.prompt, self._knowledge, self._allowed)
         except LibraryError as error:
-            asked = _failed(error.sentence)
+            asked = ended_by(error)
         except Exception:
             log.exception("batch failed while asking")
             # Not a reason of content: the files are not at fault, and later runs must not set them apart.
@@ -240,7 +240,7 @@ class Run:
         self.unsaved_failures.extend(outcome.failures)
         self._lost_in_a_row += 1
         if error.ends_run or self._lost_in_a_row >= MOST_LOST_BATCHES:
-            self._finish_early(_failed(error.sentence))
+            self._finish_early(ended_by(error))
         self._report(batch, outcome)
 
     def _report(self, batch: Batch, outcome: BatchOutcome) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from sidecar.contract import Progress, RunStatus, RunSummary, Usage
-from sidecar.library.run_rows import NewRun
+from sidecar.library.run_rows import NewRun, RunKind
 from sidecar.runs.progress import Tally, completion_message, files_per_minute, retold
 from sidecar.runs.stamps import rfc3339
 
@@ -18,15 +18,12 @@ def summary_of(
     ended_at: datetime,
     elapsed_seconds: float,
     usage: Usage,
-    *,
-    named: bool = False,
-    applies: bool = False,
 ) -> RunSummary:
-    """The end of a run; `why` is the sentence that ended it early, empty otherwise; for the rest see there."""
+    """The end of a run; `why` is the sentence that ended it early, empty otherwise."""
     return RunSummary(
         run_id=run.run_id,
         status=status,
-        message=completion_message(tally, status, why, dry_run=run.dry_run, named=named, applies=applies),
+        message=completion_message(tally, status, why, run.kind),
         mode=run.mode,
         dry_run=run.dry_run,
         model=run.model,
@@ -38,11 +35,15 @@ def summary_of(
     )
 
 
-def with_message(summary: RunSummary) -> RunSummary:
-    """A run as its rows tell it; one that its process did not live to end has left no message of its own."""
-    if summary.status is not RunStatus.INTERRUPTED or summary.message:
-        return summary
-    message = completion_message(retold(Tally, summary), summary.status, "", dry_run=summary.dry_run)
+def lacks_message(summary: RunSummary) -> bool:
+    """Whether its process did not live to leave one."""
+    return summary.status is RunStatus.INTERRUPTED and not summary.message
+
+
+def with_message(summary: RunSummary, kind: RunKind | None) -> RunSummary:
+    """A run that lacks one; `kind` is None where its row does not tell."""
+    kind = kind or (RunKind.DRY if summary.dry_run else RunKind.UNTAGGED)
+    message = completion_message(retold(Tally, summary), summary.status, "", kind)
     return msgspec.structs.replace(summary, message=message)
 
 

@@ -47,6 +47,28 @@ async def test_a_budget_a_run_ends_it_at_a_batchs_end_and_the_next_goes_on(tmp_p
     assert len(asked) == len({*asked}) == 100, "no file is asked for twice"
 
 
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"dry_run": True}, "start the dry run again later: it begins at the first file. "),
+        ({"file_ids": [*range(1, 41)]}, "start tagging the same files again later: it begins at the first file. "),
+    ],
+)
+async def test_a_run_that_does_not_go_on_does_not_say_so(
+    tmp_path: Path, params: dict[str, Any], words: str
+) -> None:
+    library = harness.library(tmp_path, 40)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.result("set_budget", max_requests=2)
+        for _ in range(2):
+            done = await subject.tag(batch_size=10, max_parallel=1, mode="replace", **params)
+            assert (done["processed_files"], done["remaining_files"]) == (20, 20), "the same ones again"
+            assert words in done["message"]
+    assert {file["path"] for received in gemini.journal[:2] for file in received.files} == {
+        file["path"] for received in gemini.journal[2:] for file in received.files
+    }
+
+
 @pytest.mark.parametrize("max_parallel", [2, 3, 8])
 async def test_batches_side_by_side_spend_no_more(tmp_path: Path, max_parallel: int) -> None:
     library = harness.library(tmp_path, 100)

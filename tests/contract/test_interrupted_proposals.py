@@ -97,6 +97,7 @@ async def test_killed_in_the_middle_whole_batches_are_written_and_the_rest_can_b
     async with harness.start(library, env=NO_KEY) as subject:
         killed = (await subject.result("list_runs"))[0]
         assert (killed["status"], killed["processed_files"]) == ("interrupted", written)
+        assert killed["message"].endswith("remaining. Apply the proposals again to go on.")
         applied = await subject.result("apply_proposals", run_id=run_id)
         assert (applied["applied_files"], applied["skipped_files"]) == (400 - written, written)
         for each in (killed["run_id"], applied["run_id"]):
