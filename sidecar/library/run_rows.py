@@ -154,6 +154,8 @@ def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest:
     )
 
 
+_UNANSWERED = (Reason.RATE_LIMITED, Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT, Reason.REQUEST_REJECTED)
+"""Of a file to which no output of Gemini's belongs."""
 _USAGE = Usage.__struct_fields__
 _SOURCES = Sources.__struct_fields__
 _COLUMNS = tuple(
@@ -238,11 +240,15 @@ def kept_vocabulary(connection: sqlite3.Connection, fingerprint: str) -> Vocabul
 
 
 def spent(connection: sqlite3.Connection) -> tuple[Usage, int]:
-    """What all runs have spent, and on how many files. (Proposals are applied without a request.)"""
+    """What all runs have spent, and how many files they had answers for. (Proposals are applied without one.)"""
     if not has_own_tables(connection):
         return Usage(), 0
-    asked = "SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches WHERE requests > 0"
-    files = connection.execute(asked).fetchone()[0]
+    files = connection.execute(
+        f"""SELECT (SELECT ifnull(sum(tagged + failed), 0) FROM auto_tag_batches WHERE requests > 0)
+            - (SELECT count(*) FROM auto_tag_failures WHERE reason IN ({", ".join("?" * len(_UNANSWERED))})
+                AND run IN (SELECT run FROM auto_tag_batches WHERE requests > 0))""",
+        _UNANSWERED,
+    ).fetchone()[0]
     return spent_since(connection, ""), int(files)
 
 

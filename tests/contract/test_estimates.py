@@ -256,3 +256,22 @@ async def test_while_the_shell_writes_and_a_run_waits_estimates_are_answered(tmp
             assert (await subject.result("estimate"))["total_files"] == 20
             assert len((await subject.result("preview_request", file_ids=[1]))["requests"]) == 1
             shell.execute("ROLLBACK")
+
+
+async def test_files_that_gemini_never_answered_make_no_estimate_smaller(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+
+    def script(received: Received) -> Reply:
+        if received.number > 1:
+            return standin.unavailable()
+        return standin.ok(harness.answers(received), usage=usage_metadata(prompt=10_000, output=700))
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", max_attempts=1)
+        done = await subject.tag(file_ids=list(range(1, 11)), batch_size=10)
+        for first in (11, 21):
+            failed = await subject.tag(file_ids=list(range(first, first + 10)), batch_size=10)
+            assert failed["failed_files"] == 10
+        assert done["processed_files"] == 10
+        estimate = await subject.result("estimate")
+        assert estimate["output_tokens"] == 50 * 70
