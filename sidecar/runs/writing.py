@@ -99,7 +99,9 @@ def decide_batch(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Voc
         earlier = snapshot.record.change if snapshot.record else None
         change = decide(snapshot.tags, earlier, resolved.suggestion, mode, vocabulary)
         if change is None:
-            not_tagged[snapshot.file.id] = _untaggable(asked)
+            # The reason of another file's unknown tags is none of this one's.
+            is_open = bool(mappings.unknown([raw_tags], vocabulary))
+            not_tagged[snapshot.file.id] = _untaggable(asked) if is_open else NO_TAGS
         else:
             changes.append(
                 FileChange(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -132,6 +133,23 @@ async def test_a_passing_failure_is_tried_again(tmp_path: Path, status: int) -> 
         assert (done["processed_files"], done["usage"]["requests"], done["usage"]["retries"]) == (20, 5, 4)
         assert gemini.arrived == 5
         assert library.tagged == 20
+
+
+async def test_a_file_that_lacks_a_tag_of_its_own_does_not_fail_for_anothers_unknown_tags(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 3)
+    plain: dict[str, Any] = {"genre": "folk:tavern", "moods": ["calm"], "occasions": ["inn-rest"], "keywords": []}
+    odd: dict[int, dict[str, Any]] = {1: {"occasions": [], "keywords": ["zork:blorb"]}, 2: {"genre": ""}, 3: {}}
+
+    def script(received: Received) -> Reply:
+        if received.kind == "mapping":
+            return standin.unavailable()
+        return standin.ok([{**plain, **odd[file["id"]], "id": file["id"]} for file in received.files])
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", max_attempts=1)
+        assert (await subject.tag(file_ids=[1, 2, 3]))["processed_files"] == 1
+        failures = (await subject.result("get_run"))["failures"]
+    assert [failure["reason"] for failure in failures] == ["service_unavailable", "invalid_tags"]
 
 
 async def test_a_lasting_failure_fails_its_files_and_the_run_goes_on(tmp_path: Path) -> None:
