@@ -90,6 +90,21 @@ async def test_runs_of_an_older_sidecar_are_told_and_later_ones_are_booked_besid
         assert len(await subject.result("list_runs")) == 2
 
 
+async def test_words_of_a_newer_sidecar_are_in_no_calls_way(tagged: harness.Library) -> None:
+    execute(tagged, "UPDATE auto_tag_runs SET status = 'paused', mode = 'blend', message = 'Paused.'")
+    execute(tagged, "INSERT INTO auto_tag_failures SELECT id, 3, 'x', 'too_long', 'Too long.' FROM auto_tag_runs")
+    async with harness.start(tagged.path, env={"GEMINI_API_KEY": "a-key"}) as subject:
+        [run] = await subject.result("list_runs")
+        assert (run["status"], run["mode"], run["message"]) == ("interrupted", "merge", "Paused.")
+        details = await subject.result("get_run")
+        assert details["status"] == "interrupted"
+        [failure] = details["failures"]
+        assert (failure["reason"], failure["message"]) == ("service_unavailable", "Too long.")
+        assert (await subject.result("report"))["run"] == run
+        assert (await subject.result("retry_failed"))["status"] == "nothing_to_do", "it was tagged since"
+        assert (await subject.result("undo_run", run_id=run["run_id"]))["restored_files"] == 10
+
+
 async def test_nobody_is_kept_from_starting_while_runs_are_counted_up(
     tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -13,6 +13,8 @@ from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_column, has_own_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
+
+Word = TypeVar("Word", bound=StrEnum)
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
 NO_BATCH = 0
@@ -202,7 +204,7 @@ def kind(connection: sqlite3.Connection, run_id: str) -> RunKind | None:
     if not has_own_tables(connection) or not has_column(connection, "auto_tag_runs", "kind"):
         return None
     found = connection.execute("SELECT kind FROM auto_tag_runs WHERE run_id = ?", (run_id,)).fetchone()
-    return RunKind(found[0]) if found and found[0] in [*RunKind] else None
+    return RunKind(found[0]) if found and found[0] in RunKind.__members__.values() else None
 
 
 def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:
@@ -283,7 +285,10 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
         "SELECT file_id, file_path, reason, message FROM auto_tag_failures WHERE run = ? ORDER BY file_id",
         (row,),
     )
-    return [FileFailure(file_id, path, Reason(reason), message) for file_id, path, reason, message in rows]
+    return [
+        FileFailure(file_id, path, _word(reason, Reason.SERVICE_UNAVAILABLE), message)
+        for file_id, path, reason, message in rows
+    ]
 
 
 def failed_before(connection: sqlite3.Connection, reasons: Iterable[Reason]) -> set[int]:
@@ -310,12 +315,22 @@ def running_run(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def _word(text: str, otherwise: Word) -> Word:
+    """What a row says; a newer sidecar may have written a word that is none yet."""
+    kind = type(otherwise)
+    return kind(text) if text in kind.__members__.values() else otherwise
+
+
 def _booked(values: Sequence[Any]) -> BookedRun:
-    return msgspec.convert(dict(zip(_BOOKED_NAMES, values, strict=True)), BookedRun, strict=False)
+    columns = dict(zip(_BOOKED_NAMES, values, strict=True))
+    columns["mode"] = _word(columns["mode"], Mode.MERGE)
+    return msgspec.convert(columns, BookedRun, strict=False)
 
 
 def _summary(row: Sequence[Any]) -> RunSummary:
     columns = dict(zip((*_COLUMNS, *_COUNTED, *_USAGE), row, strict=True))
+    columns["status"] = _word(columns["status"], RunStatus.INTERRUPTED)
+    columns["mode"] = _word(columns["mode"], Mode.MERGE)
     for name in (*COUNTERS[:-1], *_USAGE):
         columns[name] = int(columns[name])
     closed = sum(columns[name] for name in COUNTERS[:3])
