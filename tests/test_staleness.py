@@ -57,6 +57,13 @@ def test_an_added_genre_touches_files_with_the_genre_above_it() -> None:
     assert not Additions([(TagType.GENRE, "ambiental")]).touch(record())
 
 
+def test_a_genre_stands_above_another_by_the_tree_too() -> None:
+    parents = {"hum": "ambient:machine", "ambient:machine": "ambient", "loop": "pool", "pool": "loop"}
+    assert Additions([(TagType.GENRE, "hum")], parents).touch(record())
+    assert not Additions([(TagType.GENRE, "loop")], parents).touch(record())
+    assert Additions([(TagType.GENRE, "ambient:machine:hum")]).touch(record())
+
+
 def test_added_is_what_the_old_vocabulary_had_not() -> None:
     assert added(vocabulary("calm"), vocabulary()) == [(TagType.MOOD, "calm")]
     assert added(vocabulary(), vocabulary("calm")) == []

@@ -8,6 +8,7 @@ from sidecar.contract import (
     RetiredTag,
     Stale,
     TagName,
+    TagType,
 )
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
@@ -49,10 +50,11 @@ def _touched(
     """The files whose tagging a change touches, and how many of them carry each retired tag."""
     ids: list[int] = []
     retired: Counter[Pair] = Counter()
+    parents = {tag.value: tag.parent for tag in vocabulary.tags if tag.type is TagType.GENRE and tag.parent}
 
     @functools.cache  # hundreds of runs may share a vocabulary, and it is large
     def additions_since(fingerprint: str) -> Additions:
-        return Additions(added(run_rows.kept_vocabulary(connection, fingerprint), vocabulary))
+        return Additions(added(run_rows.kept_vocabulary(connection, fingerprint), vocabulary), parents)
 
     for tagging in latest_taggings(connection):
         gone = retired_from(tagging.record, tagging.now, vocabulary)

@@ -4,7 +4,7 @@ A tag that has left the vocabulary touches the files that carry it; one that has
 Gemini meant it before (a tag that was mapped or dropped spells it), and those with the genre above it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sidecar.contract import TagType
 from sidecar.tagging.records import Record, ours
@@ -26,11 +26,14 @@ def retired_from(record: Record, now: Tags, vocabulary: Vocabulary) -> set[Pair]
 
 
 class Additions:
-    """The tags that have come since some vocabulary, ready to be matched with taggings."""
+    """The tags that have come since some vocabulary, ready to be matched with taggings.
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    `parents`: the genre that stands above another, where the vocabulary says so.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], parents: Mapping[str, str] | None = None) -> None:
         self._spellings = {(kind, normalise(value)) for kind, value in pairs}
-        self._genres = {value for kind, value in pairs if kind is TagType.GENRE}
+        self._above = _above([value for kind, value in pairs if kind is TagType.GENRE], parents or {})
 
     def touch(self, record: Record) -> bool:
         """Whether Gemini might well choose one of them for that file."""
@@ -41,4 +44,16 @@ class Additions:
         if any((kind, normalise(raw)) in self._spellings for kind, raw in meant):
             return True
         genre = None if record.person.genre else record.applied.genre
-        return genre is not None and any(added.startswith(f"{genre}:") for added in self._genres)
+        return genre in self._above
+
+
+def _above(genres: list[str], parents: Mapping[str, str]) -> set[str]:
+    """All genres above these, by their names (`orchestral:cinematic`) and by the tree."""
+    found: set[str] = set()
+    open_genres = [*genres]
+    while open_genres:
+        genre = open_genres.pop()
+        for above in {genre.rpartition(":")[0], parents.get(genre, "")} - {""} - found:
+            found.add(above)
+            open_genres.append(above)
+    return found
