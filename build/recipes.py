@@ -77,7 +77,10 @@ async def recipes() -> str:
         book.chapter("See exactly what would be sent.", "To the byte; `bytes` is the size of the request's body.")
         await book.ask("preview_request", file_ids=[1, 2])
         book.close()
-        book.chapter("Leave folders out.", "An excluded file is in no request, estimate or count.")
+        book.chapter(
+            "Leave folders out.",
+            "An excluded file is in no request, estimate or count, also when the library grows.",
+        )
         await book.ask("add_exclusion", glob="City/Harbour/*")
         await book.ask("count_untagged_files")
         book.close()

@@ -13,7 +13,7 @@ def read_exclusions(connection: sqlite3.Connection) -> Exclusions:
     return Exclusions(
         (entry.glob for entry in found if entry.glob is not None),
         (entry.file_id for entry in found if entry.file_id is not None),
-        _roots(connection),
+        _roots(connection) if any(entry.glob for entry in found) else (),
     )
 
 

@@ -838,7 +838,10 @@ export interface DeleteTagMappingParams {
   invalid_tag: string;
 }
 
-/** A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. */
+/**
+ * A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. What it has kept
+ * out it keeps out, also when other files change the paths as sent.
+ */
 export interface AddExclusionParams {
   /** Files whose path fits it: the path as sent, or the whole path. At most 4,096 characters. */
   glob?: string | null;
@@ -846,7 +849,10 @@ export interface AddExclusionParams {
   file_id?: number | null;
 }
 
-/** A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. */
+/**
+ * A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. What it has kept
+ * out it keeps out, also when other files change the paths as sent.
+ */
 export interface RemoveExclusionParams {
   /** Files whose path fits it: the path as sent, or the whole path. At most 4,096 characters. */
   glob?: string | null;
