@@ -190,7 +190,7 @@ def _key_on_stdout(client: Client) -> None:
 
 
 def _key_in_the_log(client: Client) -> None:
-    client.log += harness.KEY.encode()
+    client.log = client.log + harness.KEY.encode()
 
 
 def _user_in_a_message(client: Client) -> None:
@@ -198,8 +198,7 @@ def _user_in_a_message(client: Client) -> None:
 
 
 def _path_in_the_log(client: Client) -> None:
-    client.log += b"cannot read Desolate Plains 01.mp3"
-    client.log += harness.HOME.encode()
+    client.log = client.log + b"cannot read Desolate Plains 01.mp3 " + harness.HOME.encode()
 
 
 @pytest.mark.parametrize(
