@@ -1,6 +1,8 @@
-"""What can be wrong with the database, in a word and in a sentence; sqlite3's errors → LibraryError."""
+"""What can be wrong with the database, in a word and in a sentence; foreign errors → LibraryError."""
 
+import errno
 import sqlite3
+import stat
 from enum import StrEnum
 from pathlib import Path
 
@@ -57,7 +59,6 @@ _BY_CODE = {
     sqlite3.SQLITE_IOERR: Fault.BROKEN_DISK,
     sqlite3.SQLITE_CORRUPT: Fault.CORRUPT,
     sqlite3.SQLITE_NOTADB: Fault.CORRUPT,
-    sqlite3.SQLITE_CANTOPEN: Fault.READ_ONLY,
 }
 
 
@@ -81,16 +82,31 @@ class LibraryError(Exception):
 
 
 def translated(error: sqlite3.Error, path: Path) -> LibraryError:
-    """The LibraryError that a sqlite3 error stands for; `path` is looked at to tell cases apart."""
+    """The LibraryError that a sqlite3 error stands for; `path` is looked at to tell cases apart. Never raises."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
-    if primary == sqlite3.SQLITE_CANTOPEN and not path.is_file():
-        return LibraryError(Fault.NOT_A_LIBRARY if path.exists() else Fault.MISSING)
+    if primary == sqlite3.SQLITE_CANTOPEN:
+        return LibraryError(_why_not_opened(path))
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the index of the log
         return LibraryError(Fault.FULL)
     if primary == sqlite3.SQLITE_NOTADB and _is_text(path):
         return LibraryError(Fault.NOT_A_LIBRARY)
     return LibraryError(_BY_CODE.get(primary, Fault.REFUSED) if primary is not None else Fault.REFUSED)
+
+
+def unseen(error: OSError) -> Fault:
+    """Why a file cannot be looked at."""
+    if isinstance(error, PermissionError):
+        return Fault.READ_ONLY
+    return Fault.BROKEN_DISK if error.errno == errno.EIO else Fault.MISSING
+
+
+def _why_not_opened(path: Path) -> Fault:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return unseen(error)
+    return Fault.READ_ONLY if stat.S_ISREG(mode) else Fault.NOT_A_LIBRARY
 
 
 def _is_text(path: Path) -> bool:

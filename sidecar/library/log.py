@@ -53,8 +53,9 @@ class Log:
     @contextlib.contextmanager
     def _waiting(self, milliseconds: int) -> Iterator[None]:
         """For readers, so long. After an error the log only grows; the next COMMIT tells what is wrong."""
-        if milliseconds:
-            self._connection.execute(f"PRAGMA busy_timeout={milliseconds}")
         with contextlib.suppress(sqlite3.Error):
+            if milliseconds:
+                self._connection.execute(f"PRAGMA busy_timeout={milliseconds}")
             yield
-        self._connection.execute("PRAGMA busy_timeout=0")
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA busy_timeout=0")

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, check_writable, open_library_file
-from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.faults import Fault, LibraryError, translated, unseen
 from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import Transaction, Writer
 
@@ -90,8 +90,8 @@ class Library:
                 error = LibraryError(Fault.LOCKED)
         except LibraryError as found:
             error = found
-        except OSError as unseen:
-            error = LibraryError(_unseen(unseen))
+        except OSError as unknown:
+            error = LibraryError(unseen(unknown))
         path = str(self.path) if self.path else None
         return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
 
@@ -130,7 +130,7 @@ class Library:
             stat = path.stat()
         except OSError as error:
             self.close()
-            raise LibraryError(_unseen(error)) from None
+            raise LibraryError(unseen(error)) from None
         identity = (stat.st_dev, stat.st_ino)
         if self._opened != identity:
             asked_at = trio.current_time()
@@ -172,11 +172,6 @@ class Library:
                 return query(connection, shape)
         except sqlite3.Error as error:
             raise translated(error, path) from None
-
-
-def _unseen(error: OSError) -> Fault:
-    """Why a file cannot be looked at."""
-    return Fault.READ_ONLY if isinstance(error, PermissionError) else Fault.MISSING
 
 
 @asynccontextmanager

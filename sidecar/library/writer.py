@@ -3,7 +3,8 @@
 Owns: the only connection that writes. Guarantees, for every job handed to `write`:
 - it runs between BEGIN IMMEDIATE and COMMIT, alone, in the order of hand-over; an exception rolls back;
 - where the database refuses a row it runs once more, from the start and told to be careful;
-- what it returned or raised reaches the awaiting task after COMMIT or ROLLBACK, never before;
+- what it returned or raised, or why it could not run, reaches the awaiting task after COMMIT or ROLLBACK, never
+  before; should the thread die of an error of its own, that is trio.BrokenResourceError;
 - a cancel takes effect at once while the job waits (in the queue, for its rest, for another process's
   lock, also between its two tries), and not at all once BEGIN has succeeded: then the task waits for the
   end of the transaction;
@@ -21,14 +22,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import outcome
 import trio
 from msgspec import Struct
 
 from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
-from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.faults import LibraryError, translated, unseen
 from sidecar.library.log import Log
 from sidecar.library.procedures import create_procedures
 
@@ -122,6 +123,7 @@ class Writer:
         self._data_version: int | None = None
         self.generation = 0
         self._never = threading.Event()  # for what no cancel ends
+        self._serves = True
         self.ended = trio.Event()
 
     async def run(self) -> None:
@@ -142,13 +144,16 @@ class Writer:
         *,
         dates_reads: bool = False,
     ) -> T:
-        """Runs `run` in a transaction of its own. Raises LibraryError, and whatever `run` raises.
+        """Runs `run` in a transaction of its own. Raises LibraryError, trio.BrokenResourceError (the thread has
+        died), and whatever `run` raises.
 
         `dates_reads`: what was read before it must be looked at again, as after another process's transaction.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         job = _Job(run, patience_seconds, dates_reads=dates_reads)
         self._jobs.put(job)
+        if not self._serves:  # looked at behind the put, as the thread takes the rest behind saying so
+            self._refuse_the_rest()
         result: T = await trio.lowlevel.wait_task_rescheduled(job.abort)
         return result
 
@@ -157,7 +162,17 @@ class Writer:
             while (job := self._next()) is not None:
                 self._deal_with(job)
         finally:
+            self._serves = False
+            self._refuse_the_rest()
             self._close()
+
+    def _refuse_the_rest(self) -> None:
+        """Nobody deals with the jobs that wait any more: the thread has ended, or is about to."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job is not None and job.claim():
+                    job.post(outcome.Error(trio.BrokenResourceError("the writer's thread has ended")))
 
     def _next(self) -> _Job | None:
         """The next job; None at the end. Empties the log meanwhile."""
@@ -172,16 +187,16 @@ class Writer:
 
     def _deal_with(self, job: _Job) -> None:
         self._wait(job.cancelled, max(0.0, self._free_at - self._monotonic()))
-        try:
-            transaction = self._begin(job, careful=False)
-        except (sqlite3.Error, LibraryError, OSError) as error:
+        begun = outcome.capture(partial(self._begin, careful=False), job)
+        if isinstance(begun, outcome.Error):
             if job.claim():
-                job.post(outcome.Error(self._named(error)))
+                job.post(outcome.capture(self._raise_named, begun.error))
             return
+        transaction = begun.value
         if transaction is None:
             return
         if job.claim():
-            job.post(self._transact(transaction, job))
+            job.post(outcome.capture(self._transact, transaction, job))
             if self._log is not None:  # the second attempt may have found the library gone
                 self._log.checkpoint()
         else:
@@ -219,7 +234,7 @@ class Writer:
             try:
                 if not self._sees_foreign_changes(connection) or still_holds(connection, shape):
                     return Transaction(connection, shape, self.generation, careful)
-            except sqlite3.Error:
+            except BaseException:
                 _roll_back(connection)
                 raise
             self._close()  # the procedures name columns that may be gone, and lack those that have come
@@ -240,8 +255,8 @@ class Writer:
                 return True
         return False
 
-    def _transact(self, transaction: Transaction, job: _Job) -> "outcome.Outcome[Any]":
-        """The job's result, named errors included, once its transaction has ended."""
+    def _transact(self, transaction: Transaction, job: _Job) -> Any:
+        """The job's result once its transaction has ended. Raises what ended it, by its name."""
         began = self._monotonic()
         result = self._attempt(transaction, job)
         if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.IntegrityError):
@@ -252,7 +267,9 @@ class Writer:
         self._free_at = (
             max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(held / 2, _LONGEST_REST_SECONDS)
         )
-        return outcome.Error(self._named(result.error)) if isinstance(result, outcome.Error) else result
+        if isinstance(result, outcome.Error):
+            self._raise_named(result.error)
+        return result.unwrap()
 
     def _attempt(self, transaction: Transaction, job: _Job) -> "outcome.Outcome[Any]":
         connection = transaction.connection
@@ -282,12 +299,12 @@ class Writer:
         self.generation = next(self._generations)
         return True
 
-    def _named(self, error: BaseException) -> BaseException:
+    def _raise_named(self, error: BaseException) -> NoReturn:
         if isinstance(error, sqlite3.Error):
-            return translated(error, self._path)
-        if isinstance(error, FileNotFoundError):
-            return LibraryError(Fault.MISSING)
-        return LibraryError(Fault.READ_ONLY) if isinstance(error, OSError) else error
+            raise translated(error, self._path) from None
+        if isinstance(error, OSError):
+            raise LibraryError(unseen(error)) from None
+        raise error
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

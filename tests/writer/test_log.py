@@ -164,3 +164,18 @@ async def test_in_a_quiet_moment_the_log_is_emptied(tmp_path: Path, monkeypatch:
         await eventually(lambda: log.stat().st_size == 0)
     with closing(sqlite3.connect(copied)) as connection:
         assert connection.execute("SELECT title FROM audio_files WHERE id = 1").fetchone() == ("second",)
+
+
+async def test_a_log_that_nothing_can_be_done_about_stops_no_later_job(tmp_path: Path) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=3)
+
+    def refuse_to_wait(transaction: Transaction) -> None:
+        _rows(3000)(transaction)
+        transaction.connection.set_authorizer(
+            lambda _action, name, *_: sqlite3.SQLITE_DENY if name == "busy_timeout" else sqlite3.SQLITE_OK
+        )
+
+    async with writing(path) as writer:
+        await writer.write(refuse_to_wait)
+        assert await writer.write(lambda _: "done") == "done"
