@@ -85,7 +85,7 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
             connection.execute("PRAGMA temp_store=MEMORY")  # statement journals: a copy of each touched page
         else:
             connection.execute("PRAGMA query_only=ON")
-            connection.execute("PRAGMA cache_size=-256")  # of four readers, each would keep 2 MB
+            connection.execute("PRAGMA cache_size=-256")  # of six readers, each would keep 2 MB
     except BaseException:
         connection.close()
         raise

@@ -25,6 +25,9 @@ STATUS_PATIENCE_SECONDS = 0.25
 _MOMENT_SECONDS = 1.0
 """What `status` takes at most, however long another call's opening of the file waits."""
 _READERS = 4
+"""Short reads at a time: of a run's batches, of runs, of single files."""
+_SCANNERS = 2
+"""Beside them, reads of the whole library; with a million files each takes seconds, or half a minute."""
 
 T = TypeVar("T")
 _Identity = tuple[int, int]
@@ -48,6 +51,7 @@ class Library:
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
+        self._scan_limiter = trio.CapacityLimiter(_SCANNERS)
         self._opening = trio.Lock()
         self._refused: _Refused | None = None
         self._generations = itertools.count(1)
@@ -55,13 +59,23 @@ class Library:
     async def read(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
         """Runs `query` on a reading connection in a thread. Raises LibraryError.
 
-        A cancel abandons the thread, which gives its connection back by itself.
+        For what takes milliseconds, however large the library. A cancel abandons the thread, which gives its
+        connection back by itself.
         """
+        return await self._read_in_thread(query, self._limiter)
+
+    async def scan(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
+        """As `read`, for what takes longer the larger the library is: no read ever waits for it."""
+        return await self._read_in_thread(query, self._scan_limiter)
+
+    async def _read_in_thread(
+        self, query: Callable[[sqlite3.Connection, Shape], T], limiter: trio.CapacityLimiter
+    ) -> T:
         path = await self._open(READ_PATIENCE_SECONDS)
         if self._readers is None:
             self._readers = Readers(path)
         return await trio.to_thread.run_sync(
-            self._read, self._readers, path, query, limiter=self._limiter, abandon_on_cancel=True
+            self._read, self._readers, path, query, limiter=limiter, abandon_on_cancel=True
         )
 
     @property

@@ -84,7 +84,7 @@ class Archive:
         if not dry_run:
             return details
         booked = await self.booked(latest.run_id)
-        proposed = await self._library.read(lambda c, _: proposals(c, booked.row))
+        proposed = await self._library.scan(lambda c, _: proposals(c, booked.row))
         return msgspec.structs.replace(details, proposals=proposed)
 
     async def _summaries(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:

@@ -1,20 +1,20 @@
 """Which files a call means: all untagged ones or those named, without excluded ones, suspects last."""
 
 import sqlite3
+from collections.abc import Callable
 
 from sidecar.contract import CONTENT_REASONS, invalid_params
 from sidecar.library import queries, run_rows
 from sidecar.library.connections import Shape
-from sidecar.library.store import Library
 from sidecar.runs.selection import Selection, select
 
 MOST_NAMED_IDS = 20
 
 
-async def chosen(library: Library, file_ids: list[int] | None, batch_size: int) -> Selection:
-    """The files in the order in which a run would ask for them.
+def chosen(file_ids: list[int] | None, batch_size: int) -> Callable[[sqlite3.Connection, Shape], Selection]:
+    """A read of the files in the order in which a run would ask for them.
 
-    Raises RpcError -32602 for ids that no file has, LibraryError.
+    It raises RpcError -32602 for ids that no file has, sqlite3.Error.
     """
 
     def query(connection: sqlite3.Connection, _shape: Shape) -> Selection:
@@ -26,7 +26,7 @@ async def chosen(library: Library, file_ids: list[int] | None, batch_size: int) 
         failed = run_rows.failed_before(connection, CONTENT_REASONS)
         return select(ids, failed, batch_size)
 
-    return await library.read(query)
+    return query
 
 
 def _refuse_unknown(connection: sqlite3.Connection, file_ids: list[int]) -> None:

@@ -80,7 +80,7 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
     await loaded()
     from sidecar.gemini.preview import body_sizes  # noqa: PLC0415 - see `gemini.opening`
 
-    selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
+    selection = await library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
     if selection.total_batches > MOST_PREVIEWED:
         many = f"{selection.total_batches:,} requests; at most {MOST_PREVIEWED} are shown at once"
         raise invalid_params(f"`file_ids`: these files make {many}. Name fewer files or a larger `batch_size`.")
@@ -104,9 +104,10 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
 
 
 async def _estimated(library: Library, settings: Settings, params: EstimateParams) -> tuple[Estimate, Usage]:
-    selection = await chosen(library, params.file_ids, params.batch_size or settings.batch_size)
+    choose = chosen(params.file_ids, params.batch_size or settings.batch_size)
 
     def query(connection: sqlite3.Connection, shape: Shape) -> tuple[Estimate, Usage]:
+        selection = choose(connection, shape)
         tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
         spent, files = run_rows.spent(connection)
         output_tokens = spent.output_tokens + spent.thoughts_tokens  # Gemini bills thoughts as output
@@ -120,7 +121,7 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
         )
         return found, spent
 
-    return await library.read(query)
+    return await library.scan(query)
 
 
 def _requests(

@@ -43,4 +43,4 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
             worrying_files=len(worries),
         )
 
-    return await library.read(query)
+    return await library.scan(query)

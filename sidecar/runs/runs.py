@@ -256,7 +256,7 @@ class Runs:
     ) -> tuple[AutoTagParams, Selection]:
         """Raises RpcError for files that are not there and, where there is something to tag, without a key."""
         params = await asked()
-        selection = await chosen(self._library, params.file_ids, params.batch_size or settings.batch_size)
+        selection = await self._library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
         if selection.total_files and not settings.api_key:
             raise RpcError(
                 Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."

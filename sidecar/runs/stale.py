@@ -23,7 +23,7 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 async def find_stale(library: Library, settings: Settings) -> Stale:
     """What has changed since the last run, and which taggings that touches. Raises LibraryError."""
-    return await library.read(lambda connection, shape: _stale(connection, shape, settings.model))
+    return await library.scan(lambda connection, shape: _stale(connection, shape, settings.model))
 
 
 def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:

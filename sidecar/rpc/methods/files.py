@@ -25,15 +25,19 @@ from sidecar.runs.explain import explain as explain_file
 from sidecar.runs.report import report as report_on_run
 from sidecar.runs.stale import find_stale as find_stale_files
 
+_PAGE_FILES = 1000
+"""A page of a list that a person looks through; more are read as the whole library is."""
+
 
 async def get_untagged_files(app: App, params: UntaggedParams) -> Answer[list[UntaggedFile]]:
     """The files that wait for tags, by id."""
-    return Answer(await app.library.read(lambda c, _: queries.untagged_files(c, params.after_id, params.limit)))
+    read = app.library.scan if params.limit is None or params.limit > _PAGE_FILES else app.library.read
+    return Answer(await read(lambda c, _: queries.untagged_files(c, params.after_id, params.limit)))
 
 
 async def count_untagged_files(app: App, _params: NoParams) -> Answer[Count]:
     """How many files wait for tags."""
-    return Answer(Count(await app.library.read(lambda c, _: queries.count_untagged(c))))
+    return Answer(Count(await app.library.scan(lambda c, _: queries.count_untagged(c))))
 
 
 async def estimate(app: App, params: EstimateParams) -> Answer[Estimate]:
