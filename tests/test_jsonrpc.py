@@ -249,6 +249,28 @@ def test_a_result_survives_the_wire(value: Any) -> None:
     assert json.loads(line)["result"] == json.loads(json.dumps(value))
 
 
+@given(st.text(st.sampled_from('"\\/u00e9\x7f\x00\x1f\néÿ\u2028\uffff😀\ud83d\ude00\udcff') | st.characters()))
+def test_any_text_survives_the_wire_but_for_halves_of_characters(text: str) -> None:
+    line = result_line(b"1", [text, {text: text}])
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    assert line.isascii()
+    assert line.index(b"\n") == len(line) - 1
+    assert json.loads(line)["result"] == [whole, {whole: whole}]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["\\u00E9", "\\ud83d\\ude00", "\\/", '\\"', "\\\\", "\\n", "u", "é", "😀", "\ufffd"]),
+        max_size=50,
+    )
+)
+def test_of_an_id_nothing_is_changed_but_what_is_not_ascii(pieces: list[str]) -> None:
+    call = only(f'{{"jsonrpc":"2.0","id":"{"".join(pieces)}","method":"m"}}'.encode())
+    escaped = [piece if piece.isascii() else json.dumps(piece)[1:-1] for piece in pieces]
+    assert isinstance(call, Call)
+    assert call.id == f'"{"".join(escaped)}"'.encode()
+
+
 @given(st.text())
 def test_a_string_id_comes_back_as_the_string_it_was(text: str) -> None:
     item = only(json.dumps({"jsonrpc": "2.0", "id": text, "method": "m"}, ensure_ascii=False).encode())

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import assert_never
+from typing import TypeVar, TypeVarTuple, assert_never
 
 import trio
 from msgspec import Struct
@@ -28,12 +28,17 @@ from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 END_SECONDS = 0.7
 """For the run to stop and calls under way to be answered; an exit has 2 s in all (CONTRACT section 1)."""
 MOST_OPEN_CALLS = 10_000
 """A call that waits takes some 8 KB. While more are under way, the members of batches too, no line is read."""
 MOST_OPEN_BYTES = MAX_LINE_BYTES
 """Of their lines; decoded, a list of ids takes six times as much. While there are more, no line is read."""
+LARGE_LINE_BYTES = 1024 * 1024
+"""Answers beyond leave by a thread: a library's list of files is much larger, others are much smaller."""
 CLOSE_SECONDS = 0.2
 FLUSH_SECONDS = 0.25
 
@@ -90,6 +95,7 @@ class Server:
         self._outbox = outbox
         self._open_calls = 0
         self._open_bytes = 0
+        self._large_answers = trio.CapacityLimiter(1)  # each may take 200 MB
         self._room = threading.Event()
         self._room.set()
         self.calls_done = trio.Event()
@@ -128,7 +134,7 @@ class Server:
                 await self._serve_batch(arrival.message.items, task_status)
             else:
                 answer, then = await self._answered(arrival.message.items[0])
-                self._outbox.answer(answer)
+                await self._send(answer)
                 then()
         finally:
             self._count(-arrival.calls, -arrival.line_bytes)
@@ -149,7 +155,7 @@ class Server:
                 nursery.start_soon(one, index)
                 await trio.lowlevel.checkpoint()
             task_status.started()
-        self._outbox.answer(jsonrpc.batch_line([line for line, _ in answers if line]))
+        await self._send(jsonrpc.batch_line([line for line, _ in answers if line]))
         for _, then in answers:
             then()
 
@@ -160,7 +166,7 @@ class Server:
         answer = Answer(None)
         try:
             answer = await call(self._app, item.method, item.params)
-            line = jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
+            line = await self._encoded(item.id or jsonrpc.NULL_ID, answer.result)
         except RpcError as error:
             text = self._app.redactor.redact(error.message)
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
@@ -168,6 +174,21 @@ class Server:
             log.exception("a call failed")
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, OWN_ERROR)
         return (line if item.id is not None else b""), answer.then or _nothing
+
+    async def _encoded(self, call_id: bytes, result: object) -> bytes:
+        if not jsonrpc.is_large(result):
+            return jsonrpc.result_line(call_id, result)
+        return await self._in_thread(jsonrpc.large_result_line, call_id, result)
+
+    async def _send(self, line: bytes) -> None:
+        """Puts it on its way to the shell."""
+        if len(line) > LARGE_LINE_BYTES:  # which may go to disk
+            await self._in_thread(self._outbox.answer, line)
+        else:
+            self._outbox.answer(line)
+
+    async def _in_thread(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await trio.to_thread.run_sync(work, *args, limiter=self._large_answers, abandon_on_cancel=True)
 
     def _count(self, calls: int, line_bytes: int) -> None:
         self._open_calls += calls

@@ -32,7 +32,6 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "0123456789X": "no JSON value begins with X",
         "→ return raw.startswith(b'\"')": "the other half is its shortcut",
         "b'\"2.0\"X'": "without the shortcut the other half says the same",
-        "_ESCAPE: Final": "a name under which the handler is registered and found",
     },
     "sidecar.contract.params": {
         "class Params(Struct, frozen=True, forbid_unknown": "`decode_params` has refused unknown names before",

@@ -1,0 +1,93 @@
+"""Answers that take long to encode: the same bytes, a piece at a time, and everybody else is served meanwhile."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from msgspec import UNSET, Struct, UnsetType, field
+
+from sidecar.demo.library import create_library
+from sidecar.redaction import Redactor
+from sidecar.rpc import jsonrpc
+from sidecar.rpc.jsonrpc import PIECE_ITEMS, is_large, large_result_line, result_line
+from sidecar.rpc.methods import running_app
+from sidecar.rpc.outbox import Outbox
+from sidecar.rpc.server import Server
+from sidecar.settings import Settings
+
+PATIENCE_SECONDS = 20.0
+FILES = 2 * PIECE_ITEMS
+
+
+class Nothing(Struct):
+    pass
+
+
+class Result(Struct):
+    entries: list[Any]
+    nothing: Nothing = field(default_factory=Nothing)
+    other_name: str = field(name="otherName", default="a 😀 \udcff")
+    none: None = None
+    maybe: int | UnsetType = UNSET
+
+
+@pytest.mark.parametrize("count", [0, 1, PIECE_ITEMS, PIECE_ITEMS + 1, 2 * PIECE_ITEMS, 2 * PIECE_ITEMS + 1])
+def test_an_answer_in_pieces_has_the_same_bytes(count: int) -> None:
+    entries = [{"title": 'Drømme "\\"', "number": number, "all": []} for number in range(count)]
+    for result in (entries, Result(entries), Result(entries, maybe=3)):
+        assert large_result_line(b'"1"', result) == result_line(b'"1"', result)
+        assert is_large(result) == (count > PIECE_ITEMS)
+
+
+@pytest.mark.parametrize("result", [None, 3, "x" * 10_000, {"entries": []}, Nothing()])
+def test_other_answers_are_small_and_may_be_encoded_in_pieces_all_the_same(result: object) -> None:
+    assert not is_large(result)
+    assert large_result_line(b"1", result) == result_line(b"1", result)
+
+
+@pytest.fixture
+def ends() -> Iterator[dict[str, int]]:
+    """Of two pipes: what the shell writes to and reads from, and what the sidecar does."""
+    stdin, to_sidecar = os.pipe()
+    from_sidecar, stdout = os.pipe()
+    found = {"stdin": stdin, "to_sidecar": to_sidecar, "from_sidecar": from_sidecar, "stdout": stdout}
+    yield found
+    for name in ("stdin", "from_sidecar", "stdout"):
+        os.close(found[name])
+
+
+async def test_while_a_large_answer_is_encoded_others_are_sent(
+    tmp_path: Path, ends: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=FILES)
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow(call_id: bytes, result: object) -> bytes:
+        begun.set()
+        assert gate.wait(PATIENCE_SECONDS)
+        return large_result_line(call_id, result)
+
+    monkeypatch.setattr(jsonrpc, "large_result_line", slow)
+    outbox = Outbox(ends["stdout"])
+    with trio.fail_after(PATIENCE_SECONDS), os.fdopen(ends["from_sidecar"], "rb", closefd=False) as answers:
+        settings = Settings(database=path, api_key="k" * 20)
+        async with (
+            running_app(settings, lambda _: None, Redactor()) as app,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(Server(app, outbox).read, ends["stdin"])
+            os.write(ends["to_sidecar"], b'{"jsonrpc":"2.0","id":"large","method":"get_untagged_files"}\n')
+            assert await trio.to_thread.run_sync(begun.wait, PATIENCE_SECONDS)
+            os.write(ends["to_sidecar"], b'{"jsonrpc":"2.0","id":"small","method":"count_untagged_files"}\n')
+            small = json.loads(await trio.to_thread.run_sync(answers.readline))
+            gate.set()
+            large = json.loads(await trio.to_thread.run_sync(answers.readline))
+            os.close(ends["to_sidecar"])
+    assert small["id"] == "small" and large["id"] == "large"
+    assert len(large["result"]) == small["result"]["count"] > PIECE_ITEMS
