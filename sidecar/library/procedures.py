@@ -1,7 +1,7 @@
 """All rows of a batch in one statement: SQLite's form of stored procedures.
 
 `INSERT INTO temp.auto_tag_files VALUES (…)` goes into a view that holds nothing; its trigger writes the
-tables. Both are temporary: they live in the writer's connection, never in the shell's file. sqlite3 gives
+tables. All of that is temporary: it lives in the writer's connection, never in the shell's file. sqlite3 gives
 the GIL away for each statement and each row that it steps over, and gets it back late from a busy event
 loop, with the library locked meanwhile; so a batch is one step. There are three procedures, because a
 statement that could write to a table with AUTOINCREMENT leaves a mark in `sqlite_sequence` even if it
@@ -71,6 +71,7 @@ def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
 
 def create_procedures(connection: sqlite3.Connection, shape: Shape) -> None:
     """Makes them for this connection and a library of this shape. Raises sqlite3.Error."""
+    connection.execute("CREATE TEMP TABLE auto_tag_history_end (id INTEGER)")
     columns = ", ".join(f"0 AS {name}" for name in _NAMES)
     for name, steps in {
         "auto_tag_files": (*_file_steps(shape), *_tag_steps(shape), *_HISTORY_STEPS, *_BATCH_STEPS),
@@ -135,14 +136,20 @@ def _tags(column: str) -> str:
         FROM json_each(NEW.{column}) kinds, json_each(kinds.value) files, json_each(files.value) tags"""
 
 
+# Nobody else writes within this statement, but triggers of the shell's may: rows of their own, among ours. Of a
+# file's rows that are alike the first is ours, and replaces the others.
 _HISTORY_STEPS = (
+    "DELETE FROM auto_tag_history_end",
+    "INSERT INTO auto_tag_history_end SELECT ifnull(max(id), 0) FROM auto_tag_history",
     """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
         SELECT CAST(key AS INTEGER), NEW.date, value, NEW.model FROM json_each(NEW.records)""",
     _ALL_FILES,
-    # Nobody else writes within this statement, so the new rows are the last.
     """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
         SELECT file_id, id, NEW.run FROM auto_tag_history
-        WHERE id > (SELECT max(id) FROM auto_tag_history) - NEW.count""",
+        WHERE id > (SELECT id FROM auto_tag_history_end) AND (
+            (SELECT max(id) FROM auto_tag_history) - (SELECT id FROM auto_tag_history_end) = NEW.count
+            OR (file_id, tags_applied) IN (SELECT CAST(key AS INTEGER), value FROM json_each(NEW.records))
+        ) ORDER BY id DESC""",
 )
 
 
