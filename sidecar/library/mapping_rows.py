@@ -9,11 +9,12 @@ from sidecar.tagging.vocabulary import normalise, tag_type
 
 
 def list_mappings(connection: sqlite3.Connection) -> list[TagMapping]:
-    """All rows by type and invalid tag."""
+    """All rows by type and invalid tag, but for those that lack one of them: they map nothing."""
     rows = connection.execute(
-        """SELECT CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), CAST(valid_tag AS TEXT),
+        """SELECT CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), ifnull(CAST(valid_tag AS TEXT), ''),
                 ifnull(CAST(usage_count AS INTEGER), 0)
-            FROM tag_mapping_cache ORDER BY tag_type, invalid_tag"""
+            FROM tag_mapping_cache WHERE tag_type IS NOT NULL AND invalid_tag IS NOT NULL
+            ORDER BY tag_type, invalid_tag"""
     )
     return [TagMapping(kind, invalid, valid, count) for kind, invalid, valid, count in rows]
 

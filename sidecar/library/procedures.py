@@ -154,7 +154,9 @@ _HISTORY_STEPS = (
 
 
 def _mapping_steps(shape: Shape) -> tuple[str, ...]:
-    """Counts uses, and adds what Gemini said. A row that the shell has changed or removed stays so."""
+    """Counts uses, and adds what Gemini said, also to a row that says nothing. One that the shell has changed or
+    removed stays so.
+    """
     dated = shape.has("tag_mapping_cache", "created_at")
     invalid, kind, count, valid, stale = (f"json_extract(new_uses.uses, '$[{index}]')" for index in range(5))
     this = f"invalid_tag = {invalid} AND tag_type = {kind}"
@@ -164,7 +166,8 @@ def _mapping_steps(shape: Shape) -> tuple[str, ...]:
             SELECT {invalid}, {kind}, {valid}, 0{", NEW.updated_at" if dated else ""} FROM {_USES}
             WHERE {valid} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
         f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + {count},
-                valid_tag = CASE WHEN valid_tag = {stale} THEN {valid} ELSE valid_tag END
+                valid_tag = CASE WHEN valid_tag = {stale} OR ifnull(CAST(valid_tag AS TEXT), '') = ''
+                    THEN ifnull({valid}, valid_tag) ELSE valid_tag END
             FROM {_USES} WHERE {this}""",
     )
 

@@ -40,6 +40,17 @@ def pub(valid: str, uses: int) -> Message:
     return {"tag_type": "keyword", "invalid_tag": "pub", "valid_tag": valid, "usage_count": uses}
 
 
+def without_constraints(library: Library) -> Library:
+    """As libraries are whose shell made the table without NOT NULL."""
+    with library.edited() as shell:
+        shell.execute("DROP TABLE tag_mapping_cache")
+        shell.execute(
+            """CREATE TABLE tag_mapping_cache (id INTEGER PRIMARY KEY, invalid_tag TEXT, valid_tag TEXT,
+                tag_type TEXT, created_at DATETIME, usage_count INTEGER, UNIQUE (invalid_tag, tag_type))"""
+        )
+    return library
+
+
 async def test_the_list_holds_what_the_shell_and_the_runs_have_put_there(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     with library.edited() as shell:
@@ -147,6 +158,36 @@ async def test_a_row_of_the_shells_is_changed_and_deleted_where_it_stands(tmp_pa
         }
         assert library.query("SELECT * FROM tag_mapping_cache") == []
         # It was a person who asked for it, as if it had been done in the shell.
+        library.baseline["tag_mapping_cache"].clear()
+
+
+@pytest.mark.parametrize("empty", ["", None])
+async def test_a_row_that_says_nothing_is_filled_by_what_gemini_says(tmp_path: Path, empty: str | None) -> None:
+    library = without_constraints(harness.library(tmp_path, 20))
+    library.execute(INSERT, "pub", empty, "keyword", 4)
+    async with standin.running(script=keyword("pub")) as gemini:
+        for file_id in (1, 2):
+            async with harness.start(library, gemini) as subject:
+                await subject.tag(file_ids=[file_id])
+                assert keywords(library, file_id) == {"place:tavern"} and asked(gemini) == 1
+                assert await subject.result("list_tag_mappings") == [pub("place:tavern", 4 + file_id)]
+
+
+async def test_rows_without_a_tag_or_a_type_are_no_mappings_and_in_nobodys_way(tmp_path: Path) -> None:
+    library = without_constraints(harness.library(tmp_path, 20))
+    with library.edited() as shell:
+        shell.execute(INSERT, (None, "place:inn", "keyword", 1))
+        shell.execute(INSERT, ("pub", "place:inn", None, 1))
+        shell.execute(INSERT, ("pub", None, "keywords", 1))
+    async with harness.start(library) as subject:
+        assert await subject.result("list_tag_mappings") == [{**pub("", 1), "tag_type": "keywords"}]
+        entry = await subject.result("set_tag_mapping", **_set("pub", "place:inn"))
+        assert entry == {**pub("place:inn", 1), "tag_type": "keywords"}
+        removed = await subject.result("delete_tag_mapping", tag_type="keyword", invalid_tag="pub")
+        assert removed == {"removed": True}
+        assert await subject.result("list_tag_mappings") == []
+        assert len(library.query("SELECT * FROM tag_mapping_cache")) == 2
+        library.execute("DELETE FROM tag_mapping_cache")
         library.baseline["tag_mapping_cache"].clear()
 
 

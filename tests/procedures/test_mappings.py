@@ -30,6 +30,9 @@ NEW_ROW = ("odd", "eerie", "mood", 2, STAMP.updated_at)
         ("('cavern', 'biome:cave', 'keywords', 3)", {RENEWED: 1}, [("cavern", "biome:hole", "keywords", 4)]),
         ("('cavern', 'by hand', 'keywords', 3)", {RENEWED: 1}, [("cavern", "by hand", "keywords", 4)]),
         ("", {RENEWED: 1}, [("cavern", "biome:hole", "keywords", 1, STAMP.updated_at)]),
+        ("('odd', '', 'mood', 3)", {LEARNT: 2}, [("odd", "eerie", "mood", 5)]),
+        ("('odd', x'', 'mood', 3)", {LEARNT: 2}, [("odd", "eerie", "mood", 5)]),
+        ("('cavern', '', 'keywords', 3)", {SAVED: 4}, [("cavern", "", "keywords", 7)]),
         (
             "('cavern', 'biome:cave', 'keywords', 3)",
             {SAVED: 1, RENEWED: 1, LEARNT: 2},
