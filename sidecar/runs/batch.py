@@ -13,6 +13,7 @@ from msgspec import Struct
 from sidecar.contract import Reason
 from sidecar.gemini.calls import Calls, Meter, Stop
 from sidecar.gemini.policy import End, GiveUp, Halve
+from sidecar.library.faults import Fault, LibraryError
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.outcomes import BLOCKED, EXCLUDED, LEFT_OUT, UNUSABLE, NotTagged
 from sidecar.runs.prompt import Prompt
@@ -73,7 +74,8 @@ class Batch:
     async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge, allowed: Allowed) -> Asked | End:
         """Tags from Gemini for every file, or why not. Returns End when the run has to end.
 
-        Files that are excluded while a request waits are in no later one. Raises what `allowed` raises.
+        Files that are excluded while a request waits are in no later one. Raises what `allowed` raises, and
+        LibraryError where the library has lost its vocabulary: every tag would be unknown.
         """
         tags: dict[int, RawTags] = {}
         not_tagged = dict(self._found.not_tagged)
@@ -89,6 +91,8 @@ class Batch:
             tags |= settled.tags
             not_tagged |= settled.not_tagged
             parts.extend(reversed(settled.parts))
+        if not knowledge.vocabulary.can_tag:
+            raise LibraryError(Fault.NO_VOCABULARY)
         unresolved = await knowledge.unknown_tags.learn(
             tags.values(),
             knowledge.vocabulary,

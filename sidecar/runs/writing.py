@@ -16,7 +16,7 @@ from sidecar.contract import Mode, Reason, Sources, Usage
 from sidecar.gemini.policy import GiveUp, Halve
 from sidecar.library import queries, run_rows
 from sidecar.library.changes import FileChange, Stamp, rows_of
-from sidecar.library.faults import LibraryError
+from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.proposals import StoredProposal
 from sidecar.library.refusals import refused
@@ -155,9 +155,11 @@ def commit(
 def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
     """Writes it; in a careful transaction without the files that the database refuses.
 
-    Raises sqlite3.Error, LibraryError where the database is another than the run's.
+    Raises sqlite3.Error, LibraryError where the database is another than the run's or has no vocabulary any more.
     """
     connection = transaction.connection
+    if not ready.decided.vocabulary.can_tag:
+        raise LibraryError(Fault.NO_VOCABULARY)
     run_rows.require_run(connection, terms.stamp.row, terms.stamp.run_id)
     if transaction.careful and not terms.dry_run:
         ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from sidecar.demo import standin
-from sidecar.demo.standin import Reply
+from sidecar.demo.standin import Received, Reply
 from tests import harness
 from tests.harness import Library
 
@@ -139,6 +139,33 @@ async def test_where_there_is_no_library_nothing_is_made(tmp_path: Path, method:
         error = await subject.error(method, **({} if method == "auto_tag_files" else params))
         assert error["data"]["kind"] == "missing"
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("changes", ["the shell", "a person too"])
+async def test_a_vocabulary_that_is_emptied_during_a_run_ends_it_before_more_is_paid_for(
+    tmp_path: Path, changes: str
+) -> None:
+    library = harness.library(tmp_path, 30)
+    gate = trio.Event()
+
+    def script(received: Received) -> Reply | None:
+        return Reply(gate=gate) if received.number == 2 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        started = await subject.result("auto_tag_files", batch_size=5, max_parallel=1)
+        with trio.fail_after(20):
+            await gemini.wait_for(2)
+        await subject.wait_until(lambda: len(subject.events("tagging-batch")) == 1)
+        library.execute("UPDATE tag_vocabulary SET is_active = 0")
+        if changes == "a person too":
+            await subject.result("delete_tag_mapping", tag_type="mood", invalid_tag="vibey")
+        gate.set()
+        completion = await subject.complete(started["run_id"])
+        assert completion["status"] == "failed" and completion["processed_files"] == 5
+        assert "vocabulary is empty" in completion["message"]
+        assert [received.kind for received in gemini.journal] in (["tagging"] * 2, ["tagging"] * 3)
+        assert library.query("SELECT * FROM tag_mapping_cache") == []
+        library.execute("UPDATE tag_vocabulary SET is_active = 1")
 
 
 async def test_a_library_that_appears_later_is_found(tmp_path: Path) -> None:
