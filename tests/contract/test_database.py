@@ -145,7 +145,7 @@ async def test_where_there_is_no_library_nothing_is_made(tmp_path: Path, method:
 async def test_a_vocabulary_that_is_emptied_during_a_run_ends_it_before_more_is_paid_for(
     tmp_path: Path, changes: str
 ) -> None:
-    library = harness.library(tmp_path, 30)
+    library = harness.library(tmp_path, 60)
     gate = trio.Event()
 
     def script(received: Received) -> Reply | None:
@@ -163,7 +163,9 @@ async def test_a_vocabulary_that_is_emptied_during_a_run_ends_it_before_more_is_
         completion = await subject.complete(started["run_id"])
         assert completion["status"] == "failed" and completion["processed_files"] == 5
         assert "vocabulary is empty" in completion["message"]
-        assert [received.kind for received in gemini.journal] in (["tagging"] * 2, ["tagging"] * 3)
+        # What is asked for while the first commit fails may be asked for; nothing behind it, and no mapping.
+        kinds = [received.kind for received in gemini.journal]
+        assert len(kinds) < 12 and {*kinds} == {"tagging"}
         assert library.query("SELECT * FROM tag_mapping_cache") == []
         library.execute("UPDATE tag_vocabulary SET is_active = 1")
 
