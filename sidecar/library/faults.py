@@ -22,6 +22,7 @@ class Fault(StrEnum):
     BROKEN_DISK = "broken_disk"
     REFUSED = "refused"
     REPLACED = "replaced"
+    NO_LOCKS = "no_locks"
 
 
 DISK_FULL = "The disk is full, so no tags can be saved."
@@ -39,6 +40,8 @@ SENTENCES: dict[Fault, str] = {
     Fault.REFUSED: "The database refused the change.",
     Fault.REPLACED: "The library's file was replaced by another one meanwhile. What was under way belongs to the "
     "old one; start again with the new one.",
+    Fault.NO_LOCKS: "The disk that the library lies on does not lock files, and without a lock two runs could get "
+    "in each other's way. Move the library to a disk of this computer.",
 }
 OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
 
@@ -47,6 +50,7 @@ _ON_THE_WIRE = {
     Fault.BROKEN_DISK: DatabaseKind.CORRUPT,
     Fault.REFUSED: DatabaseKind.NOT_A_LIBRARY,
     Fault.REPLACED: DatabaseKind.MISSING,
+    Fault.NO_LOCKS: DatabaseKind.READ_ONLY,  # for good, which `locked` is not
 }
 
 _BY_CODE = {

@@ -6,9 +6,21 @@ log is, whatever link led there.
 """
 
 import contextlib
+import errno
 from pathlib import Path
 
 from sidecar.library.faults import Fault, LibraryError
+
+_FAULTS = {
+    errno.EACCES: Fault.READ_ONLY,
+    errno.EPERM: Fault.READ_ONLY,
+    errno.EROFS: Fault.READ_ONLY,
+    errno.ENOENT: Fault.MISSING,
+    errno.ENOTDIR: Fault.MISSING,
+    errno.ENOSPC: Fault.FULL,
+    errno.EDQUOT: Fault.FULL,
+}
+"""Of making the lock's file. Others come from locking it: EOPNOTSUPP, ENOLCK, EIO of shares and their like."""
 
 
 class RunLock:
@@ -21,13 +33,13 @@ class RunLock:
         self._lock = filelock.FileLock(f"{database.resolve()}.auto-tag-lock", thread_local=False)
 
     def take(self) -> bool:
-        """False when another process holds it. Raises LibraryError READ_ONLY when it cannot be made."""
+        """False when another process holds it. Raises LibraryError when it cannot be made or taken at all."""
         try:
             self._lock.acquire(timeout=0)
         except self._busy:
             return False
-        except OSError:
-            raise LibraryError(Fault.READ_ONLY) from None
+        except OSError as error:
+            raise LibraryError(_FAULTS.get(error.errno or 0, Fault.NO_LOCKS)) from None
         return True
 
     def release(self) -> None:

@@ -1,0 +1,62 @@
+"""Where the run lock cannot be taken at all, a run is refused with the reason."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from sidecar.contract import Code, DatabaseErrorData, DatabaseKind, RpcError
+from sidecar.demo.library import create_library
+from sidecar.redaction import Redactor
+from sidecar.rpc.methods import call, running_app
+from sidecar.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks as POSIX systems do")
+
+
+async def refusal(path: Path) -> RpcError:
+    """What a run is refused with."""
+    settings = Settings(database=path, api_key="k" * 20)
+    with trio.fail_after(20):
+        async with running_app(settings, lambda _: None, Redactor()) as app:
+            with pytest.raises(RpcError) as caught:
+                await call(app, "auto_tag_files", b"{}")
+    assert caught.value.code == Code.DATABASE_UNAVAILABLE
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["EOPNOTSUPP", "ENOLCK", "EIO"])
+async def test_a_disk_that_locks_no_files_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(_fd: int, _operation: int) -> None:
+        number = getattr(errno, name)
+        raise OSError(number, os.strerror(number))
+
+    create_library(tmp_path / "library.db", files=3)
+    monkeypatch.setattr("fcntl.flock", refuse)
+    error = await refusal(tmp_path / "library.db")
+    assert "does not lock files" in error.message and "Move the library" in error.message
+    assert error.data == DatabaseErrorData(DatabaseKind.READ_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("EROFS", "read-only"), ("EACCES", "read-only"), ("ENOSPC", "disk is full")]
+)
+async def test_a_lock_whose_file_cannot_be_made_is_told_by_what_is_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    make = os.open
+
+    def refuse(path: "os.PathLike[str] | str", *args: int, **named: int) -> int:
+        if os.fspath(path).endswith(".auto-tag-lock"):
+            number = getattr(errno, name)
+            raise OSError(number, os.strerror(number))
+        return make(path, *args, **named)
+
+    create_library(tmp_path / "library.db", files=3)
+    monkeypatch.setattr(os, "open", refuse)
+    assert words in (await refusal(tmp_path / "library.db")).message
