@@ -102,14 +102,15 @@ class _Job:
 class Writer:
     """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery.
 
-    `generation` is the latest transaction's. All that is timed is timed by `monotonic` and `wait`.
+    `generation` is the latest transaction's. All that is timed is timed by `monotonic` and `wait`; on Windows
+    `time.monotonic` itself stands still for 15.6 ms at a time before Python 3.13, five transactions.
     """
 
     def __init__(
         self,
         path: Path,
         generations: Iterator[int],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.perf_counter,
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
         self._path = path

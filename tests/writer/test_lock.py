@@ -1,7 +1,9 @@
 """The lock: waited for in small steps, held two thirds of the time at most."""
 
+import inspect
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import trio
 import trio.testing
 
 from sidecar.library.faults import Fault, LibraryError
-from sidecar.library.writer import Transaction
+from sidecar.library.writer import Transaction, Writer
 from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, until_cancelled, writing
 
 
@@ -159,3 +161,8 @@ async def test_a_commit_waits_for_readers_where_the_library_could_not_be_switche
             await writer.write(Job(1, 5))
         assert len(waits) == 3
         assert reader.execute("SELECT rating FROM audio_files WHERE id = 1").fetchone() == (5,)
+
+
+def test_the_writers_own_clock_sees_the_shortest_transaction() -> None:
+    clock = inspect.signature(Writer).parameters["monotonic"].default
+    assert time.get_clock_info(clock.__name__).resolution <= 0.0001
