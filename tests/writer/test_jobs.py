@@ -22,6 +22,15 @@ async def test_a_result_comes_after_its_commit(path: Path) -> None:
         assert ratings(path)[0] == 5
 
 
+async def test_a_commit_reaches_the_disk_itself_on_macos_too(path: Path) -> None:
+    def synced(transaction: Transaction) -> list[int]:
+        pragmas = ("synchronous", "fullfsync")
+        return [transaction.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+
+    async with writing(path) as writer:
+        assert await writer.write(synced) == [2, 1]
+
+
 async def test_jobs_run_in_the_order_of_their_hand_over(path: Path) -> None:
     order: list[int] = []
     async with writing(path) as writer, trio.open_nursery() as nursery:
