@@ -75,8 +75,8 @@ def connect(path: Path, *, busy_seconds: float, writes: bool) -> sqlite3.Connect
         if writes:
             connection.execute("PRAGMA busy_timeout=0")
             connection.execute("PRAGMA synchronous=FULL")  # reads the schema: an exclusive lock is met here
-            # What macOS calls fsync leaves data in the disk's own cache. No other system has F_FULLFSYNC, and the
-            # flag does nothing there (https://sqlite.org/pragma.html#pragma_fullfsync). It holds for checkpoints too.
+            # What macOS calls fsync leaves data in the disk's own cache. No other system has F_FULLFSYNC, and
+            # this does nothing there (https://sqlite.org/pragma.html#pragma_fullfsync). Checkpoints obey it too.
             connection.execute("PRAGMA fullfsync=ON")
             with contextlib.suppress(sqlite3.OperationalError):  # in use, or read-only: BEGIN will tell
                 connection.execute(f"PRAGMA busy_timeout={round(busy_seconds * 1000)}")
