@@ -1,6 +1,11 @@
 """Which files a glob or an id keeps out of every request."""
 
+import fnmatch
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.tagging.exclusions import Exclusions
 
@@ -75,6 +80,25 @@ def test_stars_in_a_row_are_not_tried_in_every_combination() -> None:
     exclusions = Exclusions(["**/" * 200 + "x.mp3"])
     assert not exclusions.cover(1, "/" + "folder/" * 60 + "y.mp3", "")
     assert exclusions.cover(1, "/" + "folder/" * 60 + "x.mp3", "")
+
+
+def test_folders_at_any_depth_are_not_tried_in_every_combination() -> None:
+    exclusions = Exclusions(["**/a/" * 40 + "x"])
+    assert not exclusions.cover(1, "/" + "a/" * 60 + "y", "")
+    assert exclusions.cover(1, "/" + "b/a/" * 40 + "x", "")
+
+
+@given(
+    st.lists(st.sampled_from(["**/", "a/", "a", "ab/", "?/", "?", "*", "[ab]", "/", ".-/"]), max_size=9),
+    st.text("ab/.-", max_size=12),
+)
+def test_a_glob_covers_what_trying_every_combination_says(glob: list[str], path: str) -> None:
+    plain = "".join(glob).rstrip("/")
+    tried = [
+        fnmatch.translate(text.replace("**/", "\0")).replace("\0", "(?:.*/)?") for text in (plain, f"{plain}/*")
+    ]
+    covered = path == plain or path.startswith(f"{plain}/") or any(re.match(pattern, path) for pattern in tried)
+    assert Exclusions([plain]).cover(1, path, "/elsewhere/") == covered
 
 
 def test_a_file_is_excluded_by_its_id() -> None:

@@ -59,10 +59,17 @@ def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(patterns)) if patterns else None
 
 
+_FOLDERS_BETWEEN = re.compile(r"\0((?:[^\0*()\[\]\\]|\\.)*/)(?=\0)")
+"""Folders of fixed length between two `**/`, in a translated glob. The first place where they stand is as good as
+any other, since what follows may begin at every later folder: none is tried again.
+"""
+
+
 def _pattern(glob: str) -> str:
     # `translate` leaves a NUL as it is, and no path holds one.
     # In a row they mean what one does, and would be tried in every combination.
-    return fnmatch.translate(re.sub(r"(?:\*\*/)+", "\0", glob)).replace("\0", "(?:.*/)?")
+    pattern = fnmatch.translate(re.sub(r"(?:\*\*/)+", "\0", glob))
+    return _FOLDERS_BETWEEN.sub(r"(?>(?:.*?/)??\1)", pattern).replace("\0", "(?:.*/)?")
 
 
 def _plain(text: str) -> str:
