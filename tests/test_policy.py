@@ -190,6 +190,7 @@ def test_in_an_outage_an_uncounted_failure_waits() -> None:
         (Failure.MODEL_UNKNOWN, "LIGEIA_MODEL"),
         (Failure.LOCATION, "not offered"),
         (Failure.SETTING, "settings"),
+        (Failure.INCOMPLETE, "cannot be asked"),
     ],
 )
 def test_what_no_retry_can_mend_ends_the_run_with_what_to_do(kind: Failure, word: str) -> None:

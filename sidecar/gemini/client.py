@@ -22,7 +22,7 @@ import trio
 
 from sidecar.contract import base_url_fault
 from sidecar.gemini import places
-from sidecar.gemini.failures import Failure, GeminiError, classify
+from sidecar.gemini.failures import Failure, GeminiError, classify, incomplete
 from sidecar.gemini.replies import Answer, read_answer
 from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
@@ -177,13 +177,17 @@ async def open_client(
     """A client for these settings, closed at the end with all its connections.
 
     `transport` stands in for the network. Raises GeminiError SETTING when base URL, key or proxy cannot
-    be used at all.
+    be used at all, INCOMPLETE when the SDK cannot be loaded.
     """
     if fault := base_url_fault(settings.base_url):
         raise GeminiError(Failure.SETTING, f"the `base_url` setting ({BASE_URL_VARIABLE}) cannot be used: {fault}")
     secure = not settings.base_url.startswith("http://")
     try:
-        sdk, context = await trio.to_thread.run_sync(_load, secure, abandon_on_cancel=True)
+        sdk = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
+    except ImportError as error:
+        raise incomplete(error) from None
+    try:
+        context = await trio.to_thread.run_sync(_certificates, secure, abandon_on_cancel=True)
         http = httpx.AsyncClient(
             verify=context,
             transport=transport,
@@ -200,9 +204,13 @@ async def open_client(
             yield GeminiClient(settings, sdk, context, http, idle)
 
 
-def _load(secure: bool) -> tuple[ModuleType, ssl.SSLContext]:
-    """The SDK, and the trusted certificates where they are needed (reading them costs 50 ms)."""
-    context = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _certificates(secure: bool) -> ssl.SSLContext:
+    """The trusted ones, where they are needed: reading them costs 50 ms."""
+    return httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _load() -> ModuleType:
+    """The SDK."""
     if "google.genai" not in sys.modules:
         # Some 500,000 objects that live as long as the process: none is worth looking at again, neither
         # while they are made (a fifth of the import's time) nor by every later collection.
@@ -214,7 +222,7 @@ def _load(secure: bool) -> tuple[ModuleType, ssl.SSLContext]:
             gc.enable()
     import google.genai  # noqa: PLC0415 - see the module's docstring
 
-    return google.genai, context
+    return google.genai
 
 
 def _is_true(record: logging.LogRecord) -> bool:

@@ -38,6 +38,7 @@ class Failure(StrEnum):
     MODEL_UNKNOWN = "model_unknown"
     LOCATION = "location"
     SETTING = "setting"
+    INCOMPLETE = "incomplete"
 
 
 NOTHING_COUNTED = Usage()
@@ -77,6 +78,14 @@ class GeminiError(Exception):
         self.detail = redactor.redact(self.detail)[:MOST_DETAIL_CHARS]
         self.status = redactor.redact(self.status)[:MOST_STATUS_CHARS]
         return self
+
+
+def incomplete(error: ImportError) -> GeminiError:
+    """A module of the program's own cannot be loaded: it is broken, or a scanner has taken a file."""
+    what = error.name or type(error).__name__
+    return GeminiError(
+        Failure.INCOMPLETE, f"a part of the program is missing or blocked ({what}); install the program again"
+    )
 
 
 MOST_DETAIL_CHARS = 400

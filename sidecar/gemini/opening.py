@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from sidecar.gemini.failures import incomplete
 from sidecar.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 async def open_client(settings: Settings) -> "AsyncIterator[GeminiClient]":
     """A client for these settings, closed at the end with all its connections.
 
-    Raises GeminiError SETTING when base URL, key or proxy cannot be used at all.
+    Raises GeminiError SETTING when base URL, key or proxy cannot be used at all, INCOMPLETE when a part of the
+    program cannot be loaded.
     """
     await loaded()
     from sidecar.gemini import client  # noqa: PLC0415 - loaded by now
@@ -31,8 +33,11 @@ async def open_client(settings: Settings) -> "AsyncIterator[GeminiClient]":
 
 
 async def loaded() -> None:
-    """Once this has returned, importing `client` or `preview` costs nothing."""
-    await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
+    """Once this has returned, importing `client` or `preview` costs nothing. Raises GeminiError INCOMPLETE."""
+    try:
+        await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
+    except ImportError as error:
+        raise incomplete(error) from None
 
 
 def _load() -> ModuleType:

@@ -227,6 +227,7 @@ _TABLE: dict[Failure, _Row] = {
         "network may help."
     ),
     Failure.SETTING: _ends("Requests cannot be sent with these settings: {detail}."),
+    Failure.INCOMPLETE: _ends("Gemini cannot be asked: {detail}."),
 }
 
 

@@ -24,7 +24,7 @@ class _Measure(httpx.AsyncBaseTransport):
 
 
 async def body_sizes(requests: list[Request], settings: Settings, version: ApiVersion) -> list[int]:
-    """The bytes of each request's body. Raises GeminiError SETTING when base URL or key cannot be used at all."""
+    """The bytes of each request's body. Raises GeminiError where none can be made at all."""
     measure = _Measure()
     with_key = msgspec.structs.replace(settings, api_key=settings.api_key or _NO_KEY)
     async with open_client(with_key, measure) as client:

@@ -74,21 +74,21 @@ async def estimate_cost(library: Library, settings: Settings, params: EstimateCo
 async def preview(library: Library, settings: Settings, version: ApiVersion, params: PreviewParams) -> Preview:
     """The requests that a run over these files would begin with.
 
-    Raises RpcError -32602 for unknown ids and for too many requests, -32013 when no request can be made with the
-    settings, LibraryError.
+    Raises RpcError -32602 for unknown ids and for too many requests, -32013 when no request can be made,
+    LibraryError.
     """
-    await loaded()
-    from sidecar.gemini.preview import body_sizes  # noqa: PLC0415 - see `gemini.opening`
-
     selection = await library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
     if selection.total_batches > MOST_PREVIEWED:
         many = f"{selection.total_batches:,} requests; at most {MOST_PREVIEWED} are shown at once"
         raise invalid_params(f"`file_ids`: these files make {many}. Name fewer files or a larger `batch_size`.")
     requests = await library.read(lambda c, shape: list(_requests(c, shape, settings, selection)))
     try:
+        await loaded()
+        from sidecar.gemini.preview import body_sizes  # noqa: PLC0415 - see `gemini.opening`
+
         sizes = await body_sizes(requests, settings, version)
     except GeminiError as error:
-        message = f"With these settings no request can be made: {error.detail}."
+        message = f"No request can be made: {error.detail}."
         raise RpcError(Code.REQUEST_REFUSED, message, RefusalData(error.status or error.kind.value)) from None
     told: set[str] = set()
     for request in requests:

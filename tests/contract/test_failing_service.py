@@ -1,6 +1,8 @@
 """CONTRACT section 6: a service that fails, for a moment, for long or for good."""
 
+import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -79,6 +81,27 @@ async def test_an_address_that_cannot_be_used_ends_the_run_and_is_held_against_n
         assert words in done["message"]
         assert done["message"].startswith("Requests cannot be sent with these settings")
         assert (await subject.result("get_run"))["failures"] == []
+
+
+@pytest.mark.parametrize("name", ["google.genai.client", "httpx"])
+async def test_a_part_of_the_program_that_is_missing_is_told_as_that(tmp_path: Path, name: str) -> None:
+    library = harness.library(tmp_path, 20)
+    hook = tmp_path / "broken" / "sitecustomize.py"
+    hook.parent.mkdir()
+    hook.write_text(f"import sys\nsys.modules[{name!r}] = None\n")
+    env = {"PYTHONPATH": os.pathsep.join([str(hook.parent), *sys.path])}
+    async with standin.running() as gemini, harness.start(library, gemini, env=env) as subject:
+        done = await subject.tag()
+        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 20)
+        told = f"a part of the program is missing or blocked ({name}); install the program again"
+        assert told in done["message"] and "settings" not in done["message"]
+        for method, params in (
+            ("check_gemini_api_key", {"verify": True}),
+            ("preview_request", {"file_ids": [1]}),
+        ):
+            error = await subject.error(method, **params)
+            assert error["code"] == -32013 and told in error["message"]
+        assert gemini.arrived == 0
 
 
 async def test_a_base_url_that_cannot_be_used_is_refused_when_it_is_set(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the tests' own to answer
     for name in _PRELOADED:
         importlib.import_module(name)
-    importlib.import_module("sidecar.gemini.client")._load(secure=False)
+    importlib.import_module("sidecar.gemini.client")._load()
     if (request := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         _become(*request)
         # Out of here every end, an error's too, takes the interpreter's own way.

@@ -88,7 +88,7 @@ def _what_to_do(error: GeminiError) -> str:
             return "The key of a project with billing may help."
         case Failure.SETTING:
             return "Change the settings, then try again."
-        case Failure.UNTRUSTED:
+        case Failure.UNTRUSTED | Failure.INCOMPLETE:
             return "Mend that, then try again."
         case Failure.UNAVAILABLE | Failure.TIMEOUT | Failure.FOREIGN_PAGE if not error.http_status:
             return "Check the network and the settings, then try again."
