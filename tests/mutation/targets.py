@@ -1,7 +1,11 @@
 """Which modules are tried, by which tests, and why some mutants may live."""
 
 TARGETS: dict[str, tuple[str, ...]] = {
-    "sidecar.rpc.jsonrpc": ("tests/test_jsonrpc.py", "tests/test_jsonrpc_batches.py"),
+    "sidecar.rpc.jsonrpc": (
+        "tests/test_jsonrpc.py",
+        "tests/test_jsonrpc_batches.py",
+        "tests/test_large_answers.py",
+    ),
     "sidecar.contract.params": ("tests/test_params.py",),
     "sidecar.tagging.answers": ("tests/test_answers.py", "tests/test_hostile_answers.py"),
     "sidecar.gemini.policy": ("tests/test_policy.py", "tests/test_policy_sentences.py"),
@@ -24,6 +28,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.rpc.jsonrpc": {
         "jsonrpc: Raw = Raw(b'X')": "absent or not a string: neither is version 2",
         "method: Raw = Raw(b'X')": "absent or not a string: neither is a method",
+        "PIECE_ITEMS: Final = 1001": "how many is our choice; the tests take the number from here",
         "MAX_BATCH_MEMBERS + 2)": "one member more is read; only the one at the bound is looked at",
         "'FirstMembersX'": "a type's name that nobody sees",
         "→ if not _is_id(call_id):": "no bytes pass as an id: `in` finds them anywhere",
