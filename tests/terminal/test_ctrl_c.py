@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,8 @@ async def running(
         stderr=subprocess.PIPE,
         env=harness.environment(gemini, env),
         start_new_session=True,
+        # The tests may themselves be under nohup.
+        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),
     )
     command = Command(process)
     try:
