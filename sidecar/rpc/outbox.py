@@ -115,7 +115,7 @@ class _Segment:
 
     def __init__(self) -> None:
         # Readable by this user only, and gone when it is closed or the process ends, however that ends
-        # (on Windows it has a name until then, by the documentation of O_TEMPORARY; not tried there).
+        # (on Windows it has a name until then, by the documentation of O_TEMPORARY).
         self.file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (lives as long as it is read)
         self.written_bytes = 0
         self.read_bytes = 0
