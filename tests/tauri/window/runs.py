@@ -64,6 +64,6 @@ def check_bar(states: list[State]) -> None:
 
 
 async def check_nothing_left(desktop: Desktop, gemini: StandIn) -> None:
-    """No open request; no folder of a onefile."""
+    """No open request; no folder of a onefile, which its bootloader removes last, after the 2 s of an exit."""
     await harness.eventually(lambda: gemini.open_requests == 0, 2.0)
-    await harness.eventually(lambda: not list(desktop.temporary.glob("_MEI*")), 2.0)
+    await harness.eventually(lambda: not list(desktop.temporary.glob("_MEI*")))
