@@ -166,7 +166,10 @@ class Server:
         answer = Answer(None)
         try:
             answer = await call(self._app, item.method, item.params)
-            line = await self._encoded(item.id or jsonrpc.NULL_ID, answer.result)
+            if jsonrpc.is_large(answer.result):
+                line = await self._in_thread(jsonrpc.large_result_line, item.id or jsonrpc.NULL_ID, answer.result)
+            else:
+                line = jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
         except RpcError as error:
             text = self._app.redactor.redact(error.message)
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
@@ -174,11 +177,6 @@ class Server:
             log.exception("a call failed")
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, OWN_ERROR)
         return (line if item.id is not None else b""), answer.then or _nothing
-
-    async def _encoded(self, call_id: bytes, result: object) -> bytes:
-        if not jsonrpc.is_large(result):
-            return jsonrpc.result_line(call_id, result)
-        return await self._in_thread(jsonrpc.large_result_line, call_id, result)
 
     async def _send(self, line: bytes) -> None:
         """Puts it on its way to the shell."""
