@@ -1,4 +1,4 @@
-"""README's commands and the freeze by CPython for Windows, under Wine, on Linux (x86-64).
+"""The demo, the tests and the freeze by CPython for Windows, under Wine, on Linux (x86-64).
 
     python3 build/windows.py check          demo, the tests that do not ask for more than Python, freeze
     python3 build/windows.py test [args]    pytest with these arguments
