@@ -29,10 +29,15 @@ from sidecar.settings import BASE_URL_VARIABLE, KEY_VARIABLES  # noqa: E402
 
 BEGIN, END = "<!-- recipes:begin -->", "<!-- recipes:end -->"
 FILES = 120
+STATUS = ("api_key_present", "model", "active_run_id")
 BUSY = standin.error(503, "The model is overloaded. Please try again later.", "UNAVAILABLE")
 LONGEST_TEXT = 64
+LONGEST_LINE = 118
 MOST_ENTRIES = 2
-_VARYING = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d{4}-\d\d-\d\dT[0-9:+.Z-]+|\d+(?:\.\d+)?")
+MORE = "…"
+"""Stands for list entries and members that are left out."""
+_RUN_ID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f-]{22}")
+_VARYING = re.compile(r"[0-9a-f]{8}…|\d{4}-\d\d-\d\dT[0-9:+.Z-]+|\d+(?:\.\d+)?")
 
 
 class Book:
@@ -50,11 +55,11 @@ class Book:
         """Ends it."""
         self.text += "```\n"
 
-    async def ask(self, method: str, **params: Any) -> Any:
-        """One request with its answer; runs are waited for."""
+    async def ask(self, method: str, /, *, only: tuple[str, ...] = (), **params: Any) -> Any:
+        """One request with its answer, of which `only` these members are shown; runs are waited for."""
         result = await self._client.request(method, **params)
-        shown = json.dumps(params, ensure_ascii=False)
-        self.text += f"→ {method} {_cut(shown, 110)}\n← {json.dumps(_short(result), ensure_ascii=False)}\n"
+        shown = {name: result[name] for name in only} | {MORE: MORE} if only else result
+        self.text += _elided(f"→ {method} {_folded(_short(params))}\n← {_folded(_short(shown))}\n")
         if isinstance(result, dict) and result.get("status") == "started":
             await self._ended()
         return result
@@ -85,15 +90,15 @@ async def recipes() -> str:
         await book.ask("count_untagged_files")
         book.close()
         book.chapter("Give Gemini your house words.", "They are sent after the instruction; `flex` costs half.")
-        await book.ask("configure", hints="We say crypt for any cellar.", service_tier="flex")
+        await book.ask("configure", only=STATUS, hints="We say crypt for any cellar.", service_tier="flex")
         book.close()
         book.chapter("See it before it writes.", "A dry run stores proposals; what you accept is written later.")
         dry = await book.ask("auto_tag_files", dry_run=True)
-        await book.ask("get_run", run_id=dry["run_id"])
+        await book.ask("get_run", only=("status", "processed_files", "proposals"), run_id=dry["run_id"])
         applied = await book.ask("apply_proposals", run_id=dry["run_id"], accept="all", reject=[1, 2])
         book.close()
         book.chapter("Look at the doubtful ones first.", "How the answers came out, and which files to check.")
-        await book.ask("report", run_id=applied["run_id"])
+        await book.ask("report", only=("sources", "tags", "worries", "worrying_files"), run_id=applied["run_id"])
         await book.ask("explain", file_id=3)
         book.close()
         book.chapter("Correct a mapping for good.", "From then on the invalid tag stands for yours.")
@@ -110,13 +115,13 @@ async def recipes() -> str:
         book.close()
         book.chapter("Retry only what failed.", "Of the latest run or any other, all reasons or some.")
         server.script = lambda request: BUSY if request.kind == "tagging" else None
-        await book.ask("configure", max_attempts=1)
+        await book.ask("configure", only=STATUS, max_attempts=1)
         await book.ask("auto_tag_files", batch_size=200)
         server.script = None
         await book.ask("retry_failed", reasons=["timeout", "service_unavailable"])
         book.close()
         book.chapter("Redo only what a change touches.", "After a change of vocabulary, rules or model.")
-        await book.ask("configure", model="gemini-3.8-flash")
+        await book.ask("configure", only=STATUS, model="gemini-3.8-flash")
         await book.ask("find_stale")
         book.close()
         return book.text
@@ -137,13 +142,37 @@ async def _client() -> AsyncIterator[tuple[Client, standin.StandIn]]:
 def _short(value: Any) -> Any:
     """A value as a page can show it: long texts and lists are cut."""
     if isinstance(value, str):
-        return "/…/library.db" if value.endswith("library.db") else _cut(value, LONGEST_TEXT)
+        return _RUN_ID.sub(r"\1…", _cut(value, LONGEST_TEXT))
     if isinstance(value, list):
-        more = ["…"] if len(value) > MOST_ENTRIES else []
+        more = [MORE] if len(value) > MOST_ENTRIES else []
         return [*map(_short, value[:MOST_ENTRIES]), *more]
     if isinstance(value, dict):
         return {name: _short(entry) for name, entry in value.items()}
     return value
+
+
+def _folded(value: Any, indent: str = "", used: int = 2) -> str:
+    """JSON, with a line for each member where one line would be too long; `used`: what stands before it there."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or used + len(line) <= LONGEST_LINE:
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        heads = [f"{json.dumps(name, ensure_ascii=False)}: " for name in value]
+        entries = list(value.values())
+    else:
+        heads, entries = [""] * len(value), value
+    members = [
+        head + _folded(entry, inner, len(inner) + len(head)) for head, entry in zip(heads, entries, strict=True)
+    ]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + inner + f",\n{inner}".join(members) + f"\n{indent}{closing}"
+
+
+def _elided(text: str) -> str:
+    """What stands for more, without its quotes."""
+    mark = json.dumps(MORE, ensure_ascii=False)
+    return text.replace(f"{mark}: {mark}", MORE).replace(mark, MORE)
 
 
 def _cut(text: str, length: int) -> str:
