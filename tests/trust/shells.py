@@ -171,7 +171,7 @@ async def _floods(folder: Path, files: int, peaks: dict[str, float]) -> None:
                     await trio.sleep(0.1)
         splitter = LineSplitter()
         with trio.fail_after(LONGEST_RUN_SECONDS):
-            while answers.total() < FLOOD_REQUESTS + 2:
+            while answers.total() < FLOOD_REQUESTS + 2 or not completed:  # a long run ends after the last answer
                 for line in splitter.feed(bytes(await process.stdout.receive_some(CHUNK_BYTES))):
                     message = json.loads(cast("bytes", line))
                     answers.update([message["id"]] if "id" in message else [])
