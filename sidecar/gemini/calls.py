@@ -177,7 +177,7 @@ class Calls:
             return None
         except GeminiError as error:
             meter.add(error.usage)
-            return error
+            return error.with_traceback(None)  # a value from here on; its frames would hold this call
         finally:
             if place.used:  # also what a cancel cuts off: it may be billed
                 meter.add(Usage(requests=1, retries=int(repeated)))

@@ -153,9 +153,13 @@ def _quick(model: Any) -> Any:
 def _forget_frames(error: BaseException) -> None:
     """Of an end that is expected: else the call would stay in memory until the garbage collector comes.
 
-    The SDK calls through tenacity, whose state holds how the call ended; its frames hold that state.
+    The SDK calls through tenacity, whose state holds how the call ended; its frames hold that state. httpx and
+    httpcore raise one error from another, each with frames of its own, which since Python 3.12 hold their callers.
     """
-    error.__traceback__ = None
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__context__
 
 
 def _constant_body(request: Request) -> dict[str, Any]:
