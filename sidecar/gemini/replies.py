@@ -3,6 +3,8 @@
 Shapes: https://ai.google.dev/api/generate-content, as far as they are read.
 """
 
+from typing import Final
+
 import msgspec
 from msgspec import Struct
 
@@ -45,10 +47,12 @@ class _Feedback(Struct, rename="camel"):
 
 
 class _Counted(Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    """Whatever stands there: an answer is not thrown away because of how it is counted."""
+
+    prompt_token_count: object = None
+    cached_content_token_count: object = None
+    candidates_token_count: object = None
+    thoughts_token_count: object = None
 
 
 class _Response(Struct, rename="camel"):
@@ -57,6 +61,8 @@ class _Response(Struct, rename="camel"):
     usage_metadata: _Counted | None = None
 
 
+MOST_TOKENS: Final = 2**31 - 1
+"""The fields are of the type `int32`. Larger numbers, summed up, would be too large for SQLite."""
 MOST_CANDIDATES = 8
 """As many as `candidateCount` may ask for; it is never sent, so that one is what comes."""
 _decoder = msgspec.json.Decoder(_Response)
@@ -105,8 +111,13 @@ def _said(candidate: _Candidate) -> Reply:
 
 def _usage(counted: _Counted) -> Usage:
     return Usage(
-        prompt_tokens=counted.prompt_token_count or 0,
-        cached_tokens=counted.cached_content_token_count or 0,
-        output_tokens=counted.candidates_token_count or 0,
-        thoughts_tokens=counted.thoughts_token_count or 0,
+        prompt_tokens=_tokens(counted.prompt_token_count),
+        cached_tokens=_tokens(counted.cached_content_token_count),
+        output_tokens=_tokens(counted.candidates_token_count),
+        thoughts_tokens=_tokens(counted.thoughts_token_count),
     )
+
+
+def _tokens(count: object) -> int:
+    """A count of tokens; 0 for what can be none."""
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS else 0

@@ -155,6 +155,24 @@ async def test_what_an_answer_without_content_cost_is_counted(tmp_path: Path) ->
         assert done["usage"]["prompt_tokens"] > 1000
 
 
+@pytest.mark.parametrize("count", [-7, 2**62, 10**40, "12", 1.5, [1]])
+async def test_a_count_that_is_none_counts_nothing_and_is_in_the_way_of_no_run(
+    tmp_path: Path, count: object
+) -> None:
+    library = harness.library(tmp_path, 6)
+    usage = {"promptTokenCount": count, "candidatesTokenCount": 5, "thoughtsTokenCount": count}
+
+    def script(received: Received) -> Reply:
+        return standin.ok(harness.answers(received), usage=usage)
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        for files in ([1, 2, 3, 4], [5, 6]):
+            done = await subject.tag(file_ids=files, batch_size=1)
+            assert (done["status"], done["processed_files"]) == ("completed", len(files))
+            used = [done["usage"][f"{name}_tokens"] for name in ("prompt", "output", "thoughts")]
+            assert used == [0, 5 * len(files), 0]
+
+
 @pytest.mark.parametrize("text", ["no json at all", "{}", "[1, 2]", "```json\n[\n```"])
 async def test_an_answer_of_the_wrong_shape_is_halved(tmp_path: Path, text: str) -> None:
     library = harness.library(tmp_path, 8)
