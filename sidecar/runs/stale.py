@@ -2,7 +2,7 @@
 
 import functools
 import sqlite3
-from collections import Counter
+from collections import defaultdict
 
 from sidecar.contract import (
     RetiredTag,
@@ -33,23 +33,27 @@ def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
     runs, vocabulary = run_rows.booked_runs(connection), queries.vocabulary(connection, shape)
     last = runs[latest]
     before = run_rows.kept_vocabulary(connection, last.vocabulary)
-    ids, carried = _touched(connection, runs, vocabulary, model)
+    touched, carriers = _touched(connection, runs, vocabulary, model)
+    ids = queries.without_excluded(connection, touched)
+    allowed = frozenset(ids)
+    counts = ((pair, len(allowed.intersection(files))) for pair, files in carriers.items())
+    carried = {pair: count for pair, count in counts if count}
     now = (vocabulary.fingerprint, RULES_FINGERPRINT, model)
     retired = dict.fromkeys(added(vocabulary, before), 0) | carried  # also those that no file carries
     return Stale(
         last.run_id if (last.vocabulary, last.rules, last.model) != now else None,
         [TagName(*pair) for pair in added(before, vocabulary)],
         [RetiredTag(*pair, files) for pair, files in sorted(retired.items())],
-        queries.without_excluded(connection, ids).tolist(),
+        ids.tolist(),
     )
 
 
 def _touched(
     connection: sqlite3.Connection, runs: dict[int, BookedRun], vocabulary: Vocabulary, model: str
-) -> tuple[list[int], Counter[Pair]]:
-    """The files whose tagging a change touches, and how many of them carry each retired tag."""
+) -> tuple[list[int], dict[Pair, list[int]]]:
+    """The files whose tagging a change touches, and which of them carry each retired tag."""
     ids: list[int] = []
-    retired: Counter[Pair] = Counter()
+    carriers: defaultdict[Pair, list[int]] = defaultdict(list)
     parents = {tag.value: tag.parent for tag in vocabulary.tags if tag.type is TagType.GENRE and tag.parent}
 
     @functools.cache  # hundreds of runs may share a vocabulary, and it is large
@@ -58,7 +62,8 @@ def _touched(
 
     for tagging in latest_taggings(connection):
         gone = retired_from(tagging.record, tagging.now, vocabulary)
-        retired.update(gone)
+        for pair in gone:
+            carriers[pair].append(tagging.file_id)
         run = runs.get(tagging.run)
         if (
             gone
@@ -67,4 +72,4 @@ def _touched(
             or additions_since(run.vocabulary).touch(tagging.record)
         ):
             ids.append(tagging.file_id)
-    return ids, retired
+    return ids, carriers

@@ -184,6 +184,26 @@ async def test_files_that_were_taken_back_are_not_stale(tmp_path: Path) -> None:
         await retag(subject, stale["file_ids"])
 
 
+async def test_excluded_files_are_in_no_count_of_a_retired_tag(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    caves = item("ambient", "calm", "inn-rest", "biome:cave time:night")
+    script = said(library, dict.fromkeys((3, 4, 5), caves))
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag()
+        library.execute("UPDATE tag_vocabulary SET is_active = 0 WHERE tag_value = 'biome:cave'")
+        await subject.result("add_exclusion", file_id=4)
+        stale = await subject.result("find_stale")
+        assert stale["file_ids"] == [3, 5]
+        assert stale["retired_tags"] == [name("keyword", "biome:cave", files=2)]
+        for file_id in (3, 5):
+            await subject.result("add_exclusion", file_id=file_id)
+        stale = await subject.result("find_stale")
+        assert stale["file_ids"] == []
+        assert stale["retired_tags"] == [name("keyword", "biome:cave", files=0)], "told, though no file is left"
+        library.execute("UPDATE tag_vocabulary SET is_active = 1 WHERE tag_value = 'biome:cave'")
+        assert await subject.result("find_stale") == FRESH
+
+
 async def test_a_run_over_other_files_hides_no_stale_ones(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     script = said(library, {3: item("ambient", "calm", "inn-rest", "biome:cave time:night")})

@@ -194,7 +194,7 @@ class Model(State):
         ids = []
         for file_id in sorted(self.files):
             tagging = self.latest(file_id)
-            if tagging is None:
+            if tagging is None or self.excluded(file_id):
                 continue
             gone = (rules.of_run(tagging) & rules.pairs(self.tags_of(file_id))) - now
             for pair in gone:
@@ -208,7 +208,7 @@ class Model(State):
             else None,
             "added_tags": now - set(last["vocabulary"]),
             "retired_tags": retired,
-            "file_ids": [f for f in ids if not self.excluded(f)],
+            "file_ids": ids,
         }
 
     def _touches(self, added: set[Pair], tagging: Row) -> bool:
