@@ -170,6 +170,12 @@ def test_a_dry_run_with_nothing_to_look_at_does_not_say_to_look_at_it() -> None:
     )
 
 
+def test_proposals_that_could_not_be_saved_are_applied_again() -> None:
+    state = tally().with_batch(BatchOutcome(9, failures(Reason.DATABASE_ERROR)))
+    message = completion_message(state, RunStatus.COMPLETED, "", RunKind.APPLY)
+    assert message.endswith("Apply the proposals again to retry what failed.")
+
+
 def test_of_a_run_whose_process_died_the_numbers_are_said_without_reasons() -> None:
     state = Tally(total_files=10, total_batches=2, processed_files=4, failed_files=1, skipped_files=2)
     assert said_at_the_end(state, RunStatus.INTERRUPTED) == (

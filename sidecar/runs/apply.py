@@ -21,7 +21,7 @@ from sidecar.runs.advice import ended_by, why_ended
 from sidecar.runs.booking import book_run, new_run_id
 from sidecar.runs.choosing import refuse_ids
 from sidecar.runs.knowledge import Tables
-from sidecar.runs.outcomes import CHANGED_SINCE, ELSEWHERE_SINCE, EXCLUDED, GONE, NO_TAGS, NotTagged
+from sidecar.runs.outcomes import CHANGED_SINCE, ELSEWHERE_SINCE, EXCLUDED, GONE_SINCE, RETIRED_SINCE, NotTagged
 from sidecar.runs.progress import Tally
 from sidecar.runs.runs import Runs
 from sidecar.runs.stamps import rfc3339, stamp_at
@@ -172,7 +172,7 @@ class _ApplyingRun:
         self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary
     ) -> FileChange | NotTagged:
         if snapshot is None:
-            return GONE
+            return GONE_SINCE
         if not is_same_sound(snapshot.file.file_path, entry.file_path):
             return ELSEWHERE_SINCE
         if snapshot.tags != entry.before or snapshot.record_id != entry.record_id:
@@ -181,7 +181,7 @@ class _ApplyingRun:
         earlier = snapshot.record.change if snapshot.record else None
         change = decide(snapshot.tags, earlier, suggestion, self._run.mode, vocabulary)
         if change is None:
-            return NO_TAGS
+            return RETIRED_SINCE
         mapped = tuple(tag for tag in entry.mapped if vocabulary.has(tag.type, tag.tag))
         return FileChange(snapshot, change, suggestion, mapped, entry.dropped, entry.sources)
 

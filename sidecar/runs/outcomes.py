@@ -15,6 +15,7 @@ class NotTagged(Struct, frozen=True):
 
 
 GONE = NotTagged(Reason.DELETED, "The file was deleted while it was being tagged.")
+GONE_SINCE = NotTagged(Reason.DELETED, "The file was deleted since the dry run.")
 CHANGED = NotTagged(
     Reason.CHANGED, "Someone changed the file's tags while it was being tagged; their tags were kept."
 )
@@ -34,6 +35,11 @@ UNUSABLE = NotTagged(Reason.BAD_RESPONSE, "Gemini's answer for this file could n
 NO_TAGS = NotTagged(
     Reason.INVALID_TAGS,
     "Gemini's tags for this file lack a valid genre, a valid mood, or an occasion and keyword.",
+)
+RETIRED_SINCE = NotTagged(
+    Reason.INVALID_TAGS,
+    "Tags that the dry run relied on have left the vocabulary since then; what is left lacks a genre, a mood, or "
+    "an occasion and keyword.",
 )
 REFUSED = NotTagged(Reason.DATABASE_ERROR, "The database refused this file's tags.")
 

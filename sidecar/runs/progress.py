@@ -3,6 +3,7 @@
 Law: processed + failed + skipped + remaining = total, in every state; no counter ever goes back.
 """
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +26,10 @@ _REASONS = {
     Reason.DATABASE_ERROR: "not saved because of a database error",
     Reason.CHANGED: "changed meanwhile",
     Reason.DELETED: "deleted meanwhile",
+}
+_REASONS_OF_APPLYING = _REASONS | {
+    # Gemini's tags were good when they were proposed.
+    Reason.INVALID_TAGS: "left without usable tags by a change of the vocabulary",
 }
 
 T = TypeVar("T", bound=Struct)
@@ -129,7 +134,7 @@ def completion_message(
     `why` is the sentence that ended the run early, empty otherwise.
     """
     dry_run = kind is RunKind.DRY
-    head = _counted(tally, "given proposals" if dry_run else "tagged")
+    head = _counted(tally, kind)
     advice = ""
     if status in _CUT_OFF:
         head, advice = f"{status.capitalize()}: {head}", f"{again(kind)} to go on."
@@ -138,18 +143,21 @@ def completion_message(
     elif tally.failed_files:
         head = " ".join(filter(None, (f"{head}.", tally.unanswered))).removesuffix(".")
         advice = f"{again(kind)} to retry what failed."
+        if kind is RunKind.APPLY and Reason.INVALID_TAGS in tally.reasons:  # the same proposals would fail again
+            advice = f"{again(RunKind.UNTAGGED)} to ask Gemini anew."
     if dry_run:  # another would begin at the beginning
         looked_at = ": look at the proposals and apply them" if tally.processed_files else ""
         advice = f"Nothing has been written{looked_at}."
     return f"{head}. {advice}".rstrip()
 
 
-def _counted(tally: Tally, done: str) -> str:
-    parts = [f"{_files(tally.processed_files)} {done}"]
+def _counted(tally: Tally, kind: RunKind) -> str:
+    reasons = _REASONS_OF_APPLYING if kind is RunKind.APPLY else _REASONS
+    parts = [f"{_files(tally.processed_files)} {'given proposals' if kind is RunKind.DRY else 'tagged'}"]
     if tally.failed_files:
-        parts.append(f"{tally.failed_files} failed{_because(tally, skips=False)}")
+        parts.append(f"{tally.failed_files} failed{_because(tally, reasons, skips=False)}")
     if tally.skipped_files:
-        parts.append(f"{tally.skipped_files} skipped{_because(tally, skips=True)}")
+        parts.append(f"{tally.skipped_files} skipped{_because(tally, reasons, skips=True)}")
     if tally.remaining_files:
         parts.append(f"{tally.remaining_files} remaining")
     return ", ".join(parts)
@@ -165,14 +173,14 @@ def _status(tally: Tally, waiting: Waiting | None) -> str:
     return f"Tagging: {closed} of {_files(tally.total_files)}"
 
 
-def _because(tally: Tally, *, skips: bool) -> str:
+def _because(tally: Tally, words: Mapping[Reason, str], *, skips: bool) -> str:
     counted = [(n, reason) for reason, n in tally.reasons.items() if reason.is_skip == skips]
     counted.sort(key=lambda pair: (-pair[0], pair[1]))
     if not counted:  # of a run whose process has died only the numbers are known
         return ""
     if len(counted) == 1:
-        return f" ({_REASONS[counted[0][1]]})"
-    return f" ({', '.join(f'{n} {_REASONS[reason]}' for n, reason in counted)})"
+        return f" ({words[counted[0][1]]})"
+    return f" ({', '.join(f'{n} {words[reason]}' for n, reason in counted)})"
 
 
 def _files(count: int) -> str:

@@ -188,7 +188,12 @@ async def test_edits_deletions_and_retired_tags_since_the_dry_run(tmp_path: Path
         assert {failure["file_id"]: failure["reason"] for failure in failures} == {
             1: "changed", 2: "changed", 3: "changed", 5: "changed", 7: "deleted", 9: "invalid_tags",
         }  # fmt: skip
-        assert all(failure["message"] and failure["file_path"] for failure in failures)
+        assert all("the dry run" in failure["message"] and failure["file_path"] for failure in failures)
+        assert "left the vocabulary" in failures[-1]["message"] and "Gemini" not in failures[-1]["message"]
+        assert (await subject.result("list_runs"))[0]["message"] == (
+            "4 files tagged, 1 failed (left without usable tags by a change of the vocabulary), 5 skipped "
+            "(4 changed meanwhile, 1 deleted meanwhile). Start tagging again to ask Gemini anew."
+        )
     for file_id in (1, 2, 3, 5, 9):
         assert library.file(file_id) == before["audio_files"][file_id]
     assert library.file(6)["title"] == "Another title" and library.file(6)["genre"] == genre
