@@ -128,8 +128,8 @@ class _ApplyingRun:
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
         self._require_source(transaction)
-        tables = self._knowledge.newer(transaction)
-        return book_run(transaction, self._knowledge, tables, self._run, self._source.vocabulary), tables
+        tables, root = self._knowledge.newer(transaction), queries.library_root(transaction.connection)
+        return book_run(transaction, self._knowledge, tables, self._run, root, self._source.vocabulary), tables
 
     def _commit(self, row: int, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
         """The proposals that still fit. On the writer thread."""

@@ -62,10 +62,9 @@ async def book(
 
     def write(transaction: Transaction) -> tuple[int, str, Usage, Tables | None]:
         connection = transaction.connection
-        tables = knowledge.newer(transaction)
-        row = book_run(transaction, knowledge, tables, new)
-        spent_today = run_rows.spent_since(connection, f"{now:%Y-%m-%d}")
-        return row, queries.library_root(connection), spent_today, tables
+        tables, root = knowledge.newer(transaction), queries.library_root(connection)
+        row = book_run(transaction, knowledge, tables, new, root)
+        return row, root, run_rows.spent_since(connection, f"{now:%Y-%m-%d}"), tables
 
     row, root, spent_today, tables = await library.write(write)
     knowledge.adopt(tables)
@@ -92,18 +91,20 @@ def book_run(
     knowledge: Knowledge,
     tables: Tables | None,
     new: NewRun,
+    root: str,
     fingerprint: str | None = None,
 ) -> int:
     """Adds a run's row; its number. Raises LibraryError NO_VOCABULARY.
 
-    `fingerprint` is that of the vocabulary by which its tags were chosen, None for the library's own.
+    `root` is the library's common root now. `fingerprint` is that of the vocabulary by which the run's tags were
+    chosen, None for the library's own.
     """
     vocabulary = tables.vocabulary if tables else knowledge.vocabulary
     if not vocabulary.can_tag:
         raise LibraryError(Fault.NO_VOCABULARY)
     connection = transaction.connection
     create_tables(connection)
-    exclusions.keep_root(connection, queries.library_root(connection))
+    exclusions.keep_root(connection, root)
     run_rows.keep_vocabulary(connection, vocabulary)
     return run_rows.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
 
