@@ -8,7 +8,7 @@ from sidecar.contract import Budget, BudgetPeriod, Usage
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.policy import End, Limits, Tries, ended_by_outage, verdict
 from sidecar.library.faults import Fault, LibraryError
-from sidecar.library.run_rows import RunKind
+from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import ended_by, why_ended
 from sidecar.runs.budget import Allowance
 

@@ -11,7 +11,7 @@ import trio
 
 from sidecar.contract import FileFailure, Reason, RunStatus, RunSummary
 from sidecar.demo import standin
-from sidecar.library import run_rows
+from sidecar.library import run_reads
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import archive
@@ -108,7 +108,7 @@ async def test_words_of_a_newer_sidecar_are_in_no_calls_way(tagged: harness.Libr
 async def test_nobody_is_kept_from_starting_while_runs_are_counted_up(
     tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list_runs = run_rows.list_runs
+    list_runs = run_reads.list_runs
 
     def count_up(connection: sqlite3.Connection, limit: int) -> list[RunSummary]:
         other = RunLock(tagged.path)
@@ -116,7 +116,7 @@ async def test_nobody_is_kept_from_starting_while_runs_are_counted_up(
         other.release()
         return list_runs(connection, limit)
 
-    monkeypatch.setattr(run_rows, "list_runs", count_up)
+    monkeypatch.setattr(run_reads, "list_runs", count_up)
     assert await statuses(tagged) == [RunStatus.INTERRUPTED] * 2
 
 

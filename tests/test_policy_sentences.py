@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.gemini.failures import Failure, GeminiError
 from sidecar.gemini.policy import GiveUp, Halve, Limits, Tries, ended_by_outage, verdict
-from sidecar.library.run_rows import RunKind
+from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import why_ended
 
 LIMITS = Limits(max_attempts=5, backoff_base_seconds=1, backoff_max_seconds=60, outage_max_seconds=600)

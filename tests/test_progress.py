@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import FileFailure, Progress, Reason, RunStatus, Usage
-from sidecar.library.run_rows import RunKind
+from sidecar.library.run_writes import RunKind
 from sidecar.runs.outcomes import BatchOutcome
 from sidecar.runs.progress import Tally, Waiting, completion_message, progress
 

@@ -10,7 +10,7 @@ from sidecar.contract import AutoTagParams, RetryParams
 from sidecar.demo import standin
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
-from sidecar.library.run_rows import RunKind
+from sidecar.library.run_writes import RunKind
 from sidecar.library.store import open_library
 from sidecar.runs import run_lock
 from sidecar.runs.runs import Runs

@@ -9,7 +9,7 @@ from msgspec import Struct
 from sidecar.contract import FileFailure, Mode, Sources
 from sidecar.library.procedures import Rows
 from sidecar.library.proposals import StoredProposal, encoded_proposal
-from sidecar.library.run_rows import BatchCount, batch_row
+from sidecar.library.run_writes import BatchCount, batch_row
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.records import Dropped, Mapped, Record, Snapshot
 from sidecar.tagging.tags import Change, Suggestion

@@ -10,7 +10,7 @@ from sidecar.contract import TagType
 from sidecar.library.own_tables import LATEST
 from sidecar.library.proposals import all_proposals
 from sidecar.library.queries import current_tags
-from sidecar.library.run_rows import BookedRun
+from sidecar.library.run_reads import BookedRun
 from sidecar.tagging.records import Mapped, Record, ours, read_record, set_by_run
 from sidecar.tagging.tags import Change, Tags
 from sidecar.tagging.worries import JudgedFile

@@ -10,11 +10,12 @@ import msgspec
 import trio
 
 from sidecar.contract import OWN_ERROR, Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
-from sidecar.library import queries, run_rows
+from sidecar.library import queries, run_writes
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
-from sidecar.library.run_rows import BookedRun, NewRun, RunKind
+from sidecar.library.run_reads import BookedRun
+from sidecar.library.run_writes import NewRun, RunKind
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
 from sidecar.runs.advice import ended_by, why_ended
@@ -166,7 +167,7 @@ class _ApplyingRun:
         return write(transaction, prepare(decisions, terms), terms, tables)
 
     def _require_source(self, transaction: Transaction) -> None:
-        run_rows.require_run(transaction.connection, self._source.row, self._source.run_id)
+        run_writes.require_run(transaction.connection, self._source.row, self._source.run_id)
 
     def _outcome(
         self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary

@@ -14,12 +14,12 @@ from sidecar.contract import (
     RunStatus,
     RunSummary,
 )
-from sidecar.library import run_rows
+from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.faults import LibraryError
 from sidecar.library.lock import RunLock
 from sidecar.library.proposals import proposals
-from sidecar.library.run_rows import BookedRun
+from sidecar.library.run_reads import BookedRun
 from sidecar.library.store import Library
 from sidecar.runs.summary import lacks_message, with_message
 
@@ -46,7 +46,7 @@ class Archive:
 
     async def booked(self, run_id: str | None) -> BookedRun:
         """A run's row (None: the latest). Raises RpcError -32002, LibraryError."""
-        found = await self._library.read(lambda c, _: run_rows.find_run(c, run_id))
+        found = await self._library.read(lambda c, _: run_reads.find_run(c, run_id))
         if found is None:
             raise no_such_run(run_id)
         return found
@@ -56,12 +56,12 @@ class Archive:
         if run_id in self._ended:
             return self._ended[run_id][0]
         booked = await self.booked(run_id)
-        [found] = await self._summaries(lambda connection: [run_rows.summary(connection, booked.row)])
+        [found] = await self._summaries(lambda connection: [run_reads.summary(connection, booked.row)])
         return found
 
     async def recent(self, limit: int) -> list[RunSummary]:
         """The latest runs of this library, newest first. Raises LibraryError."""
-        return await self._summaries(lambda connection: run_rows.list_runs(connection, limit))
+        return await self._summaries(lambda connection: run_reads.list_runs(connection, limit))
 
     async def failures(self, run_id: str, unsaved: Sequence[FileFailure] = ()) -> list[FileFailure]:
         """Which files that run did not tag, and why; `unsaved`: those that only a run under way knows.
@@ -70,8 +70,8 @@ class Archive:
         """
 
         def query(connection: sqlite3.Connection, _shape: Shape) -> list[FileFailure]:
-            found = run_rows.find_run(connection, run_id)
-            return [] if found is None else run_rows.failures(connection, found.row)
+            found = run_reads.find_run(connection, run_id)
+            return [] if found is None else run_reads.failures(connection, found.row)
 
         saved = await self._library.read(query)
         remembered = self._ended.get(run_id)  # it may have ended during the read
@@ -93,7 +93,7 @@ class Archive:
         def told(connection: sqlite3.Connection, _shape: Shape) -> list[RunSummary]:
             found = _with_interrupted(connection, query, self._library)
             return [
-                with_message(summary, run_rows.kind(connection, summary.run_id))
+                with_message(summary, run_reads.kind(connection, summary.run_id))
                 if lacks_message(summary)
                 else summary
                 for summary in found
@@ -120,7 +120,7 @@ def _with_interrupted(
     except LibraryError:  # where nobody can take the lock nobody runs
         return [_interrupted(found, found.run_id) for found in summaries]
     try:
-        dead = run_rows.running_run(connection)  # while we hold the lock nobody runs
+        dead = run_reads.running_run(connection)  # while we hold the lock nobody runs
     finally:
         lock.release()
     # Once more: what is not dead may have ended since.

@@ -8,10 +8,10 @@ import msgspec
 import trio
 
 from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
-from sidecar.library import exclusions, queries, run_rows
+from sidecar.library import exclusions, queries, run_reads, run_writes
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
-from sidecar.library.run_rows import NewRun, RunKind
+from sidecar.library.run_writes import NewRun, RunKind
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
 from sidecar.runs.budget import Allowance
@@ -64,7 +64,7 @@ async def book(
         connection = transaction.connection
         tables, root = knowledge.newer(transaction), queries.library_root(connection)
         row = book_run(transaction, knowledge, tables, new, root)
-        return row, root, run_rows.spent_since(connection, f"{now:%Y-%m-%d}"), tables
+        return row, root, run_reads.spent_since(connection, f"{now:%Y-%m-%d}"), tables
 
     row, root, spent_today, tables = await library.write(write)
     knowledge.adopt(tables)
@@ -105,8 +105,8 @@ def book_run(
     connection = transaction.connection
     create_tables(connection)
     exclusions.keep_root(connection, root)
-    run_rows.keep_vocabulary(connection, vocabulary)
-    return run_rows.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
+    run_writes.keep_vocabulary(connection, vocabulary)
+    return run_writes.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
 
 
 async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage) -> bool:
@@ -116,7 +116,7 @@ async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage)
     """
     try:
         with trio.move_on_after(LAST_WRITE_PATIENCE_SECONDS, shield=True):
-            await library.write(lambda transaction: run_rows.end_run(transaction.connection, row, summary, rest))
+            await library.write(lambda transaction: run_writes.end_run(transaction.connection, row, summary, rest))
             return True
     except LibraryError as error:
         log.warning("the end of the run could not be saved: %s", error.fault)

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable
 
 from sidecar.contract import CONTENT_REASONS, invalid_params
-from sidecar.library import queries, run_rows
+from sidecar.library import queries, run_reads
 from sidecar.library.connections import Shape
 from sidecar.runs.selection import Selection, select
 
@@ -23,7 +23,7 @@ def chosen(file_ids: list[int] | None, batch_size: int) -> Callable[[sqlite3.Con
         else:
             _refuse_unknown(connection, file_ids)
             ids = queries.without_excluded(connection, dict.fromkeys(file_ids))
-        failed = run_rows.failed_before(connection, CONTENT_REASONS)
+        failed = run_reads.failed_before(connection, CONTENT_REASONS)
         return select(ids, failed, batch_size)
 
     return query

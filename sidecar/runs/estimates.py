@@ -22,7 +22,7 @@ from sidecar.contract import (
 from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.opening import loaded
 from sidecar.gemini.requests import ApiVersion, Request
-from sidecar.library import queries, run_rows
+from sidecar.library import queries, run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
@@ -109,7 +109,7 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
     def query(connection: sqlite3.Connection, shape: Shape) -> tuple[Estimate, Usage]:
         selection = choose(connection, shape)
         tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
-        spent, files = run_rows.spent(connection)
+        spent, files = run_reads.spent(connection)
         output_tokens = spent.output_tokens + spent.thoughts_tokens  # Gemini bills thoughts as output
         a_file = output_tokens / files if files and output_tokens else prompts.OUTPUT_TOKENS_A_FILE
         found = Estimate(

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from sidecar.gemini.policy import Limits
 from sidecar.library.changes import Stamp
-from sidecar.library.run_rows import NewRun
+from sidecar.library.run_writes import NewRun
 from sidecar.runs.prompt import Prompt
 from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import stamp_at

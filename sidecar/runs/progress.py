@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Completion, Progress, Reason, RunStatus, RunSummary, Usage
-from sidecar.library.run_rows import RunKind
+from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import again
 from sidecar.runs.outcomes import BatchOutcome
 

@@ -8,7 +8,7 @@ from sidecar.contract import (
     Report,
     TagCount,
 )
-from sidecar.library import run_rows
+from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import tagged_in_run
@@ -30,7 +30,7 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
         worries = worrying_files(files)
         return Report(
             run=summary,
-            sources=run_rows.sources(connection, run.row),
+            sources=run_reads.sources(connection, run.row),
             tags=[
                 TagCount(*pair, counts[pair]) for pair in sorted(counts, key=lambda pair: (-counts[pair], pair))
             ],
@@ -38,7 +38,7 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
                 ReasonCount(reason, failures[reason])
                 for reason in sorted(failures, key=lambda r: (-failures[r], r))
             ],
-            batches=run_rows.batches(connection, run.row),
+            batches=run_reads.batches(connection, run.row),
             worries=worries[:MOST_WORRIES],
             worrying_files=len(worries),
         )

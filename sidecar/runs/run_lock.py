@@ -5,7 +5,7 @@ import sqlite3
 import trio
 
 from sidecar.contract import ActiveRunData, Code, RpcError
-from sidecar.library import run_rows
+from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library
@@ -37,7 +37,7 @@ async def take_run_lock(library: Library) -> RunLock:
 
 
 def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
-    return run_rows.running_run(connection)
+    return run_reads.running_run(connection)
 
 
 def run_active(run_id: str | None, sentence: str = UNDER_WAY) -> RpcError:

@@ -10,9 +10,9 @@ from sidecar.contract import (
     TagName,
     TagType,
 )
-from sidecar.library import queries, run_rows
+from sidecar.library import queries, run_reads
 from sidecar.library.connections import Shape
-from sidecar.library.run_rows import BookedRun
+from sidecar.library.run_reads import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import latest_taggings
 from sidecar.settings import Settings
@@ -27,12 +27,12 @@ async def find_stale(library: Library, settings: Settings) -> Stale:
 
 
 def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
-    latest = run_rows.last_tagging_run(connection)
+    latest = run_reads.last_tagging_run(connection)
     if latest is None:
         return Stale(None, [], [], [])
-    runs, vocabulary = run_rows.booked_runs(connection), queries.vocabulary(connection, shape)
+    runs, vocabulary = run_reads.booked_runs(connection), queries.vocabulary(connection, shape)
     last = runs[latest]
-    before = run_rows.kept_vocabulary(connection, last.vocabulary)
+    before = run_reads.kept_vocabulary(connection, last.vocabulary)
     touched, carriers = _touched(connection, runs, vocabulary, model)
     ids = queries.without_excluded(connection, touched)
     allowed = frozenset(ids)
@@ -58,7 +58,7 @@ def _touched(
 
     @functools.cache  # hundreds of runs may share a vocabulary, and it is large
     def additions_since(fingerprint: str) -> Additions:
-        return Additions(added(run_rows.kept_vocabulary(connection, fingerprint), vocabulary), parents)
+        return Additions(added(run_reads.kept_vocabulary(connection, fingerprint), vocabulary), parents)
 
     for tagging in latest_taggings(connection):
         gone = retired_from(tagging.record, tagging.now, vocabulary)

@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from sidecar.contract import Progress, RunStatus, RunSummary, Usage
-from sidecar.library.run_rows import NewRun, RunKind
+from sidecar.library.run_writes import NewRun, RunKind
 from sidecar.runs.progress import Tally, completion_message, files_per_minute, retold
 from sidecar.runs.stamps import rfc3339
 

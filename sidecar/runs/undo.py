@@ -3,8 +3,8 @@
 from functools import partial
 
 from sidecar.contract import Undone
-from sidecar.library import run_rows
-from sidecar.library.run_rows import BookedRun
+from sidecar.library import run_writes
+from sidecar.library.run_reads import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.undo import undo_files, undoable_ids
 from sidecar.library.writer import Transaction
@@ -34,6 +34,6 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
 
 
 def _undo_part(booked: BookedRun, ids: list[int], transaction: Transaction) -> int:
-    run_rows.require_run(transaction.connection, booked.row, booked.run_id)
-    run_rows.interrupt_dead(transaction.connection)  # who asks who holds the run lock is told of no dead run
+    run_writes.require_run(transaction.connection, booked.row, booked.run_id)
+    run_writes.interrupt_dead(transaction.connection)  # who asks who holds the run lock is told of no dead run
     return undo_files(transaction, booked.row, ids)

@@ -14,13 +14,13 @@ from msgspec.structs import astuple, replace
 
 from sidecar.contract import Mode, Reason, Sources, Usage
 from sidecar.gemini.policy import GiveUp, Halve
-from sidecar.library import queries, run_rows
+from sidecar.library import queries, run_writes
 from sidecar.library.changes import FileChange, Stamp, rows_of
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.proposals import StoredProposal
 from sidecar.library.refusals import refused
-from sidecar.library.run_rows import BatchCount
+from sidecar.library.run_writes import BatchCount
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge, Tables
@@ -160,7 +160,7 @@ def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Table
     connection = transaction.connection
     if not ready.decided.vocabulary.can_tag:
         raise LibraryError(Fault.NO_VOCABULARY)
-    run_rows.require_run(connection, terms.stamp.row, terms.stamp.run_id)
+    run_writes.require_run(connection, terms.stamp.row, terms.stamp.run_id)
     if transaction.careful and not terms.dry_run:
         ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
     write_rows(connection, ready.rows)

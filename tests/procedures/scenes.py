@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.contract import Mode, Sources, TagType, Usage
 from sidecar.library.changes import FileChange, Stamp
-from sidecar.library.run_rows import BatchCount
+from sidecar.library.run_writes import BatchCount
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.records import Dropped, Mapped, Snapshot
 from sidecar.tagging.tags import AudioFile, Before, Change, Kept, Suggestion, Tags

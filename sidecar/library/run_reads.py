@@ -1,4 +1,4 @@
-"""The rows of runs: booked at their start, a row for each batch, closed at their end."""
+"""What is read of runs: how they stand, what they took, and which files they did not tag."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -6,51 +6,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct, structs
 
 from sidecar.contract import BatchRow, FileFailure, Mode, Reason, RunStatus, RunSummary, Sources, Usage
-from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_column, has_own_tables
-from sidecar.library.procedures import Rows, write_rows
+from sidecar.library.run_writes import COUNTERS, NO_BATCH, RunKind, RunTerms
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
 Word = TypeVar("Word", bound=StrEnum)
-
-COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
-NO_BATCH = 0
-"""Stands for what belongs to no finished batch: requests that an end cut off."""
-
-
-class RunKind(StrEnum):
-    """What a run is over, and what becomes of its tags: whoever starts it again needs to know."""
-
-    UNTAGGED = "untagged"
-    """What is untagged, or failed before."""
-    NAMED = "named"
-    """Files that a person has named, tagged ones perhaps among them."""
-    DRY = "dry"
-    APPLY = "apply"
-    """What a dry run has proposed."""
-
-
-class RunTerms(Struct, frozen=True, kw_only=True):
-    """By what a run works. `rules` is a fingerprint."""
-
-    run_id: str
-    mode: Mode
-    dry_run: bool
-    model: str
-    rules: str
-    batch_size: int
-
-
-class NewRun(RunTerms, frozen=True, kw_only=True):
-    """What is known of a run when it starts."""
-
-    kind: RunKind
-    started_at: str
-    total_files: int
-    total_batches: int
 
 
 class BookedRun(RunTerms, frozen=True, kw_only=True):
@@ -64,100 +26,8 @@ class BookedRun(RunTerms, frozen=True, kw_only=True):
     first_history_id: int
 
 
-class BatchCount(Struct, frozen=True, kw_only=True):
-    """What one finished batch came to. `seconds` is its own time, `elapsed_seconds` since the run's start."""
-
-    batch: int
-    ended_at: str
-    elapsed_seconds: float
-    seconds: float
-    tagged: int
-    failed: int
-    skipped: int
-    usage: Usage
-    sources: Sources = Sources()
-
-
-def insert_run(connection: sqlite3.Connection, run: NewRun, vocabulary: str) -> int:
-    """Adds a running run that works by the vocabulary of that fingerprint; its row id.
-
-    Only for the holder of the run lock: nobody else can be running then. Needs the tables.
-    """
-    interrupt_dead(connection)
-    names = NewRun.__struct_fields__
-    cursor = connection.execute(
-        f"""INSERT INTO auto_tag_runs (status, vocabulary, first_history_id, {", ".join(names)})
-            VALUES (?, ?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
-        (RunStatus.RUNNING, vocabulary, *(getattr(run, name) for name in names)),
-    )
-    assert cursor.lastrowid is not None  # after an INSERT of one row
-    return cursor.lastrowid
-
-
-def interrupt_dead(connection: sqlite3.Connection) -> None:
-    """Runs that a dead process left running become `interrupted`. Only for the holder of the run lock."""
-    connection.execute(
-        "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
-    )
-
-
-def has_run(connection: sqlite3.Connection, row: int, run_id: str) -> bool:
-    """Whether that row is that run's."""
-    if not has_own_tables(connection):
-        return False
-    found = connection.execute("SELECT 1 FROM auto_tag_runs WHERE id = ? AND run_id = ?", (row, run_id)).fetchone()
-    return found is not None
-
-
-def require_run(connection: sqlite3.Connection, row: int, run_id: str) -> None:
-    """Raises LibraryError REPLACED where that row is not that run's: a backup or another library lies there."""
-    if not has_run(connection, row, run_id):
-        raise LibraryError(Fault.REPLACED)
-
-
-def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
-    """Remembers the tags behind a fingerprint, for `find_stale`."""
-    connection.execute(
-        "INSERT OR IGNORE INTO auto_tag_vocabularies (fingerprint, tags) VALUES (?, ?)",
-        (vocabulary.fingerprint, msgspec.json.encode(vocabulary.tags).decode()),
-    )
-
-
-def batch_row(count: BatchCount) -> str:
-    """A finished batch as the procedure writes it."""
-    values = structs.asdict(count)
-    values |= structs.asdict(values.pop("usage")) | structs.asdict(values.pop("sources"))
-    return msgspec.json.encode(values).decode()
-
-
-def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
-    """The run's last state; `rest` is what was spent beside the batches whose rows are there.
-
-    Nothing in a database that has no such run: it has replaced the run's own.
-    """
-    if not has_run(connection, row, summary.run_id):
-        return
-    if rest != Usage():
-        count = BatchCount(
-            batch=NO_BATCH,
-            ended_at=summary.ended_at or summary.started_at,
-            elapsed_seconds=summary.elapsed_seconds,
-            seconds=0,
-            tagged=0,
-            failed=0,
-            skipped=0,
-            usage=rest,
-        )
-        write_rows(connection, Rows(run=row, batch=batch_row(count)))
-    names = ("status", "message", "ended_at", *COUNTERS)
-    connection.execute(
-        f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",
-        (*(getattr(summary, name) for name in names), row),
-    )
-
-
 _UNANSWERED = (Reason.RATE_LIMITED, Reason.SERVICE_UNAVAILABLE, Reason.TIMEOUT, Reason.REQUEST_REJECTED)
-"""Of a file to which no output of Gemini's belongs."""
+"""Why a file failed for which Gemini has answered nothing: no output tokens were spent on it."""
 _USAGE = Usage.__struct_fields__
 _SOURCES = Sources.__struct_fields__
 _COLUMNS = tuple(
@@ -204,7 +74,7 @@ def kind(connection: sqlite3.Connection, run_id: str) -> RunKind | None:
     if not has_own_tables(connection) or not has_column(connection, "auto_tag_runs", "kind"):
         return None
     found = connection.execute("SELECT kind FROM auto_tag_runs WHERE run_id = ?", (run_id,)).fetchone()
-    return RunKind(found[0]) if found and found[0] in RunKind.__members__.values() else None
+    return _word(RunKind, found[0]) if found else None
 
 
 def find_run(connection: sqlite3.Connection, run_id: str | None) -> BookedRun | None:
@@ -286,7 +156,7 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
         (row,),
     )
     return [
-        FileFailure(file_id, path, _word(reason, Reason.SERVICE_UNAVAILABLE), message)
+        FileFailure(file_id, path, _word(Reason, reason) or Reason.SERVICE_UNAVAILABLE, message)
         for file_id, path, reason, message in rows
     ]
 
@@ -315,22 +185,21 @@ def running_run(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _word(text: str, otherwise: Word) -> Word:
-    """What a row says; a newer sidecar may have written a word that is none yet."""
-    kind = type(otherwise)
-    return kind(text) if text in kind.__members__.values() else otherwise
+def _word(kind: type[Word], text: str | None) -> Word | None:
+    """The word that a row holds; None where it holds none, or one that only a newer sidecar knows."""
+    return kind(text) if text is not None and text in kind.__members__.values() else None
 
 
 def _booked(values: Sequence[Any]) -> BookedRun:
     columns = dict(zip(_BOOKED_NAMES, values, strict=True))
-    columns["mode"] = _word(columns["mode"], Mode.MERGE)
+    columns["mode"] = _word(Mode, columns["mode"]) or Mode.MERGE
     return msgspec.convert(columns, BookedRun, strict=False)
 
 
 def _summary(row: Sequence[Any]) -> RunSummary:
     columns = dict(zip((*_COLUMNS, *_COUNTED, *_USAGE), row, strict=True))
-    columns["status"] = _word(columns["status"], RunStatus.INTERRUPTED)
-    columns["mode"] = _word(columns["mode"], Mode.MERGE)
+    columns["status"] = _word(RunStatus, columns["status"]) or RunStatus.INTERRUPTED
+    columns["mode"] = _word(Mode, columns["mode"]) or Mode.MERGE
     for name in (*COUNTERS[:-1], *_USAGE):
         columns[name] = int(columns[name])
     closed = sum(columns[name] for name in COUNTERS[:3])

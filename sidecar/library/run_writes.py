@@ -1,0 +1,141 @@
+"""What is written of runs: a row at their start, one for each batch, and how they have ended."""
+
+import sqlite3
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct, structs
+
+from sidecar.contract import Mode, RunStatus, RunSummary, Sources, Usage
+from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.own_tables import has_own_tables
+from sidecar.library.procedures import Rows, write_rows
+from sidecar.tagging.vocabulary import Vocabulary
+
+COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
+NO_BATCH = 0
+"""Stands for what belongs to no finished batch: requests that an end cut off."""
+
+
+class RunKind(StrEnum):
+    """What a run is over, and what becomes of its tags: whoever starts it again needs to know."""
+
+    UNTAGGED = "untagged"
+    """What is untagged, or failed before."""
+    NAMED = "named"
+    """Files that a person has named, tagged ones perhaps among them."""
+    DRY = "dry"
+    APPLY = "apply"
+    """What a dry run has proposed."""
+
+
+class RunTerms(Struct, frozen=True, kw_only=True):
+    """By what a run works. `rules` is a fingerprint."""
+
+    run_id: str
+    mode: Mode
+    dry_run: bool
+    model: str
+    rules: str
+    batch_size: int
+
+
+class NewRun(RunTerms, frozen=True, kw_only=True):
+    """What is known of a run when it starts."""
+
+    kind: RunKind
+    started_at: str
+    total_files: int
+    total_batches: int
+
+
+class BatchCount(Struct, frozen=True, kw_only=True):
+    """What one finished batch came to. `seconds` is its own time, `elapsed_seconds` since the run's start."""
+
+    batch: int
+    ended_at: str
+    elapsed_seconds: float
+    seconds: float
+    tagged: int
+    failed: int
+    skipped: int
+    usage: Usage
+    sources: Sources = Sources()
+
+
+def insert_run(connection: sqlite3.Connection, run: NewRun, vocabulary: str) -> int:
+    """Adds a running run that works by the vocabulary of that fingerprint; its row id.
+
+    Only for the holder of the run lock: nobody else can be running then. Needs the tables.
+    """
+    interrupt_dead(connection)
+    names = NewRun.__struct_fields__
+    cursor = connection.execute(
+        f"""INSERT INTO auto_tag_runs (status, vocabulary, first_history_id, {", ".join(names)})
+            VALUES (?, ?, (SELECT ifnull(max(id), 0) + 1 FROM auto_tag_history){", ?" * len(names)})""",
+        (RunStatus.RUNNING, vocabulary, *(getattr(run, name) for name in names)),
+    )
+    assert cursor.lastrowid is not None  # after an INSERT of one row
+    return cursor.lastrowid
+
+
+def interrupt_dead(connection: sqlite3.Connection) -> None:
+    """Runs that a dead process left running become `interrupted`. Only for the holder of the run lock."""
+    connection.execute(
+        "UPDATE auto_tag_runs SET status = ? WHERE status = ?", (RunStatus.INTERRUPTED, RunStatus.RUNNING)
+    )
+
+
+def has_run(connection: sqlite3.Connection, row: int, run_id: str) -> bool:
+    """Whether that row is that run's."""
+    if not has_own_tables(connection):
+        return False
+    found = connection.execute("SELECT 1 FROM auto_tag_runs WHERE id = ? AND run_id = ?", (row, run_id)).fetchone()
+    return found is not None
+
+
+def require_run(connection: sqlite3.Connection, row: int, run_id: str) -> None:
+    """Raises LibraryError REPLACED where that row is not that run's: a backup or another library lies there."""
+    if not has_run(connection, row, run_id):
+        raise LibraryError(Fault.REPLACED)
+
+
+def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:
+    """Remembers the tags behind a fingerprint, for `find_stale`."""
+    connection.execute(
+        "INSERT OR IGNORE INTO auto_tag_vocabularies (fingerprint, tags) VALUES (?, ?)",
+        (vocabulary.fingerprint, msgspec.json.encode(vocabulary.tags).decode()),
+    )
+
+
+def batch_row(count: BatchCount) -> str:
+    """A finished batch as the procedure writes it."""
+    values = structs.asdict(count)
+    values |= structs.asdict(values.pop("usage")) | structs.asdict(values.pop("sources"))
+    return msgspec.json.encode(values).decode()
+
+
+def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
+    """The run's last state; `rest` is what was spent beside the batches whose rows are there.
+
+    Nothing in a database that has no such run: it has replaced the run's own.
+    """
+    if not has_run(connection, row, summary.run_id):
+        return
+    if rest != Usage():
+        count = BatchCount(
+            batch=NO_BATCH,
+            ended_at=summary.ended_at or summary.started_at,
+            elapsed_seconds=summary.elapsed_seconds,
+            seconds=0,
+            tagged=0,
+            failed=0,
+            skipped=0,
+            usage=rest,
+        )
+        write_rows(connection, Rows(run=row, batch=batch_row(count)))
+    names = ("status", "message", "ended_at", *COUNTERS)
+    connection.execute(
+        f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",
+        (*(getattr(summary, name) for name in names), row),
+    )
