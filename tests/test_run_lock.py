@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,12 @@ import trio
 
 from sidecar.contract import Code, DatabaseErrorData, DatabaseKind, RpcError
 from sidecar.demo.library import create_library
+from sidecar.library.lock import RunLock
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import call, running_app
 from sidecar.settings import Settings
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="locks as POSIX systems do")
+fcntl = pytest.importorskip("fcntl", reason="locks as POSIX systems do")
 
 
 async def refusal(path: Path) -> RpcError:
@@ -60,3 +60,21 @@ async def test_a_lock_whose_file_cannot_be_made_is_told_by_what_is_in_its_way(
     create_library(tmp_path / "library.db", files=3)
     monkeypatch.setattr(os, "open", refuse)
     assert words in (await refusal(tmp_path / "library.db")).message
+
+
+def test_a_lock_that_the_disk_does_not_give_back_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def refuse(fd: int, operation: int) -> None:
+        if operation == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flock(fd, operation)
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    first, second = RunLock(tmp_path / "library.db"), RunLock(tmp_path / "library.db")
+    assert first.take()
+    assert not second.take()
+    first.release()
+    assert second.take()

@@ -43,11 +43,12 @@ class RunLock:
         return True
 
     def release(self) -> None:
-        """Gives it back and removes the file.
+        """Gives it back and removes the file. Never raises.
 
         Removed while still held: who opened it before sees that its file is gone (filelock looks at the
         link count) and tries again. Windows removes no open file; there filelock does, once it is closed.
         """
         with contextlib.suppress(OSError):
             Path(self._lock.lock_file).unlink()
-        self._lock.release()
+        with contextlib.suppress(OSError):  # of a share that has gone: nobody meets the lock of a removed file
+            self._lock.release()
