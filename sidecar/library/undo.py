@@ -62,14 +62,16 @@ def _restore(connection: sqlite3.Connection, shape: Shape, run: int, undos: Sequ
     ids = as_json(undo.file_id for undo in undos)
     _restore_columns(connection, shape, run, undos)
     _restore_tags(connection, shape, run, undos, ids)
-    # The tagging before counts as the latest again; its history row may be gone.
+    # The tagging before counts as the latest again, unless its history row is gone or no record of ours any more:
+    # the history is the shell's. CASE, because SQLite may look at the conditions of a join in any order.
     connection.execute(f"DELETE FROM auto_tag_latest WHERE file_id IN ({IDS})", (ids,))
     previous = [undo.record.previous for undo in undos if undo.record.previous is not None]
     if previous:
         connection.execute(
             f"""INSERT INTO auto_tag_latest (file_id, history_id, run)
                 SELECT h.file_id, h.id, r.id FROM auto_tag_history h
-                JOIN auto_tag_runs r ON r.run_id = json_extract(h.tags_applied, '$.run_id')
+                JOIN auto_tag_runs r ON r.run_id = CASE WHEN json_valid(CAST(h.tags_applied AS TEXT))
+                    THEN json_extract(CAST(h.tags_applied AS TEXT), '$.run_id') END
                 WHERE h.id IN ({IDS})""",
             (as_json(previous),),
         )

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sidecar.demo import standin
 from tests import harness
 from tests.contract.scenes import files_and_tags, undo
@@ -25,3 +27,15 @@ async def test_a_history_row_of_another_file_is_nobodys_record(tmp_path: Path) -
         await subject.tag(file_ids=[1])
         assert (library.file(1)["genre"], library.file(1)["mood"]) == ("folk:tavern", "calm")
         assert await undo(subject, second) == (1, 0)
+
+
+@pytest.mark.parametrize("text", ["'by hand'", "NULL", "x'00ff'", "'[1]'"])
+async def test_an_older_row_that_somebody_has_rewritten_is_in_no_undos_way(tmp_path: Path, text: str) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library.path, gemini) as subject:
+        await subject.tag(file_ids=[1, 2])
+        between = files_and_tags(library)
+        second = (await subject.tag(file_ids=[1, 2], mode="replace"))["run_id"]
+        library.execute(f"UPDATE auto_tag_history SET tags_applied = {text} WHERE file_id = 1 AND id <= 2")
+        assert await undo(subject, second) == (2, 0)
+        assert files_and_tags(library) == between
