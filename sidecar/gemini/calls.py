@@ -269,7 +269,7 @@ class Calls:
 
 
 class _Place(Place):
-    """A place among the requests under way; `used` unless the way was closed before the first byte."""
+    """A place among the requests under way. `used`: it was given, and the request's first byte may have left."""
 
     def __init__(
         self, limiter: trio.CapacityLimiter, pace: Pace, version: str, may_leave: Callable[[], bool]

@@ -59,6 +59,7 @@ class UnknownTags:
     async def _settle(
         self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask, unusable: list[Halve]
     ) -> Stop | None:
+        """Asks for these tags, by halves where they cannot be answered together. Returns what `learn` returns."""
         outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
         if isinstance(outcome, Reply):
             rest, is_refused = self._take(outcome, tags, vocabulary), outcome.fault is not None

@@ -39,9 +39,9 @@ def add_exclusion(connection: sqlite3.Connection, entry: Exclusion) -> Exclusion
 
 
 def keep_root(connection: sqlite3.Connection, root: str) -> None:
-    """Remembers for every glob that it is tried on paths below `root`, the library's now. Needs the tables.
+    """Remembers for every glob the common root that the library has now: the glob stays valid for paths below it.
 
-    Nothing in a library without files: it has no root.
+    Needs the tables. Does nothing in a library without files, which has no root.
     """
     connection.execute(
         """INSERT OR IGNORE INTO auto_tag_exclusion_roots (glob, root)

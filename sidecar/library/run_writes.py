@@ -14,7 +14,7 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
 NO_BATCH = 0
-"""Stands for what belongs to no finished batch: requests that an end cut off."""
+"""The number in the row of what belongs to no finished batch: requests that the run's end has cut off."""
 
 
 class RunKind(StrEnum):
@@ -30,7 +30,7 @@ class RunKind(StrEnum):
 
 
 class RunTerms(Struct, frozen=True, kw_only=True):
-    """By what a run works. `rules` is a fingerprint."""
+    """How a run works. `rules` is the fingerprint of what the prompt says."""
 
     run_id: str
     mode: Mode

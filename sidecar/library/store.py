@@ -168,7 +168,10 @@ class Library:
             raise
 
     def _refuse_like_those_before(self, asked_at: float, patience_seconds: float) -> None:
-        """Who has waited for another call's opening, as long as it would have itself, does not wait once more."""
+        """Raises the error of an opening that failed while this call waited for it.
+
+        Trying once more would only take as long again. A call with more patience than that one tries all the same.
+        """
         refused = self._refused
         if refused is not None and refused.at >= asked_at and refused.patience_seconds >= patience_seconds:
             raise LibraryError(refused.error.fault, refused.error.sentence)

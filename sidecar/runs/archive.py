@@ -106,9 +106,10 @@ class Archive:
 def _with_interrupted(
     connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], list[RunSummary]], library: Library
 ) -> list[RunSummary]:
-    """Rows that say `running`: of a run that goes on, here or in another process, or of one that died.
+    """What `query` finds; a run whose process has died is `interrupted`.
 
-    The lock is held for a moment only: a run that begins meanwhile would be refused.
+    Its row says `running`, as that of a run which goes on, here or in another process. The run lock tells them
+    apart: while we hold it nobody runs. We hold it for an instant only: a run that begins meanwhile is refused.
     """
     summaries = query(connection)
     if all(found.status is not RunStatus.RUNNING for found in summaries):

@@ -52,15 +52,15 @@ from sidecar.runs.writing import Terms, commit, decide_batch, lost_batch, prepar
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 1
-"""Batches whose request is made and waits for a place. More would be fixed too early: tags that a person sets
-meanwhile would cost a request whose answer is thrown away.
+"""How many batches have been read, and wait for a place at Gemini. With more they would be read too early: where a
+person sets tags meanwhile, the answer is thrown away though it is paid for.
 """
 READY = 2
-"""Batches whose rows are worked out, 200 KB each: one is being written, the next follows without a wait."""
+"""How many batches have their rows worked out, 200 KB each: one is written, and the next is ready behind it."""
 MOST_LOST_BATCHES = 2
 """The run ends when so many transactions in a row have failed, mostly because another program holds the lock."""
 NOTICED_SECONDS = 1.0
-"""By how much a wait has to grow to be told again."""
+"""A wait that was told is told again when it has grown by so much."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
 
 

@@ -27,7 +27,8 @@ async def take_run_lock(library: Library) -> RunLock:
     asked_at = trio.current_time()
     with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
         while not lock.take():
-            # None between the holder's lock and its first transaction; only the database can tell.
+            # Only the database tells whose lock it is, and between its lock and its first transaction a run is
+            # not there yet.
             holder = await library.read(_running_run)
             if holder is not None and trio.current_time() >= asked_at + PASSING_SECONDS:
                 raise run_active(holder, ELSEWHERE)

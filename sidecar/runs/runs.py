@@ -2,9 +2,11 @@
 
 The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of
 which `tagging-complete` is the last, then the answer to the `cancel` that caused it. When
-`tagging-complete` has been sent the next run is accepted. A cancel, or the end of the process, that comes while a
-run is starting waits until it has begun, unless something is in the way of that: then it cuts the start off, but
-for a cancel that names another run.
+`tagging-complete` has been sent the next run is accepted.
+
+A cancel, or the end of the process, may come while a run is still starting. It lets the start finish, and then
+stops the run. A start that takes longer than a moment waits for another program's lock: that one is cut off,
+unless the cancel names another run.
 """
 
 import logging
@@ -52,10 +54,11 @@ from sidecar.settings import Settings
 log = logging.getLogger(__name__)
 
 LAST_WRITE_PAUSE_SECONDS = 1.0
-"""Until the end of a run is written once more, as long as the process lives."""
+"""Between two tries to write how a run has ended; they go on as long as the process lives."""
 CANCEL_PATIENCE_SECONDS = 1.0
-"""How long a cancel lets a start finish before cutting it off: then it waits for another program's lock."""
+"""How long a cancel lets a start go on before it cuts it off."""
 EXIT_PATIENCE_SECONDS = 0.25
+"""The same for the end of the process, which has 2 s for everything (CONTRACT section 1)."""
 
 T = TypeVar("T")
 
@@ -178,7 +181,7 @@ class Runs:
     ) -> None:
         """A run has ended: remembers it and writes it, later on where another program is in the way.
 
-        `rest`: what was spent beside the batches whose rows are there; `unsaved`: failures that have none.
+        `rest` is the usage that is in no batch's row, `unsaved` are the failures that have no row.
         No cancel reaches it; it takes 0.4 s at most.
         """
         if not await book_end(self._library, row, summary, rest):
@@ -201,7 +204,10 @@ class Runs:
             raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
     async def _settled(self, patience_seconds: float) -> ActiveRun | Revision | None:
-        """What is under way once the starts asked for before have ended; those that take longer are cut off."""
+        """What is under way once every start that was asked for before has ended.
+
+        A start that takes longer than `patience_seconds` is cut off.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_off_starts, patience_seconds)
             async with self._starting:
@@ -254,7 +260,10 @@ class Runs:
     async def _choice(
         self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
     ) -> tuple[AutoTagParams, Selection]:
-        """Raises RpcError for files that are not there and, where there is something to tag, without a key."""
+        """The call's params, and its files in their order.
+
+        Raises RpcError for files that do not exist, and for a missing key where there is something to tag.
+        """
         params = await asked()
         selection = await self._library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
         if selection.total_files and not settings.api_key:
@@ -295,5 +304,5 @@ class Runs:
 
 
 def _quota(settings: Settings) -> tuple[str, str | None, str]:
-    """What a delay that Gemini asks for counts for."""
+    """What a delay that Gemini asks for is about: runs that differ in one of these do not wait for it."""
     return settings.base_url, settings.api_key, settings.model

@@ -13,5 +13,5 @@ def rfc3339(when: datetime) -> str:
 
 
 def stamp_at(now: datetime, run_id: str, row: int, model: str, mode: Mode) -> Stamp:
-    """This run's, at that moment (in UTC)."""
+    """The stamp of what a run writes at that moment (in UTC)."""
     return Stamp(run_id, row, model, mode, __version__, rfc3339(now), f"{now:%Y-%m-%d %H:%M:%S}")

@@ -36,7 +36,7 @@ def summary_of(
 
 
 def lacks_message(summary: RunSummary) -> bool:
-    """Whether its process did not live to leave one."""
+    """Whether its process died before it could write one."""
     return summary.status is RunStatus.INTERRUPTED and not summary.message
 
 

@@ -42,8 +42,10 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """What is known of a batch beside its outcomes. `paths`: its files, by id; `seconds`: its own,
-    `elapsed_seconds`: since the run's start. Of a dry run proposals are written instead of tags.
+    """What is written of a batch beside what becomes of its files.
+
+    `paths` are those of its files, by id. `seconds` is the batch's own time, `elapsed_seconds` that since the
+    run's start. In a dry run proposals are written in the place of tags.
     """
 
     stamp: Stamp

@@ -133,7 +133,10 @@ class Mappings:
         self._by_key[entry.key] = entry
 
     def behind(self, mapped: Iterable[Mapped]) -> Iterator[Mapping]:
-        """The mappings through which these tags came; new ones where an earlier process had learnt them."""
+        """The mappings through which these tags came.
+
+        What an earlier process has learnt and not saved is not known here: it comes as a new mapping, to be saved.
+        """
         for came in mapped:
             entry = self._by_key.get((came.type, normalise(came.invalid)))
             if entry is None:
