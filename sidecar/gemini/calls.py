@@ -12,6 +12,7 @@ import trio
 
 from sidecar.contract import Usage
 from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.meter import Meter
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import (
     End,
@@ -39,20 +40,6 @@ Stop = Halve | GiveUp | End
 """What a call may come to instead of a reply."""
 
 TRANSIENT = (Failure.UNAVAILABLE, Failure.UNTRUSTED, Failure.TIMEOUT)
-
-
-class Meter:
-    """Requests and tokens, counted as they happen: one for each batch, summed by the run."""
-
-    def __init__(self, total: "Meter | None" = None) -> None:
-        self.usage = Usage()
-        self._total = total
-
-    def add(self, usage: Usage) -> None:
-        """Adds here and to the run's total."""
-        self.usage = self.usage + usage
-        if self._total is not None:
-            self._total.add(usage)
 
 
 class Current(Protocol):

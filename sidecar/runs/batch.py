@@ -11,7 +11,8 @@ import trio
 from msgspec import Struct
 
 from sidecar.contract import Reason
-from sidecar.gemini.calls import Calls, Meter, Stop
+from sidecar.gemini.calls import Calls, Stop
+from sidecar.gemini.meter import Meter
 from sidecar.gemini.policy import End, GiveUp, Halve
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.runs.knowledge import Knowledge

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import trio
 
-from sidecar.gemini.calls import Meter
+from sidecar.gemini.meter import Meter
 from sidecar.gemini.policy import End
 from sidecar.runs.budget import Allowance
 

@@ -28,8 +28,9 @@ from sidecar.contract import (
     RunSummary,
     Usage,
 )
-from sidecar.gemini.calls import Calls, Meter
+from sidecar.gemini.calls import Calls
 from sidecar.gemini.failures import GeminiError
+from sidecar.gemini.meter import Meter
 from sidecar.gemini.opening import open_client
 from sidecar.gemini.pace import Pace
 from sidecar.gemini.policy import End, Tries, verdict
