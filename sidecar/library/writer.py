@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
 from sidecar.library.faults import LibraryError, translated, unseen
+from sidecar.library.handover import Handover
 from sidecar.library.log import Log
 from sidecar.library.procedures import create_procedures
 
@@ -61,42 +62,14 @@ class Transaction(Struct, frozen=True):
     careful: bool
 
 
-class _Job:
-    """One write on its way: pending, then either claimed by the thread or left by its task."""
+class _Job(Handover):
+    """One write on its way."""
 
     def __init__(self, run: Callable[[Transaction], Any], patience_seconds: float, *, dates_reads: bool) -> None:
+        super().__init__()
         self.run = run
         self.patience_seconds = patience_seconds
         self.dates_reads = dates_reads
-        self.cancelled = threading.Event()
-        self._token = trio.lowlevel.current_trio_token()
-        self._task = trio.lowlevel.current_task()
-        self._lock = threading.Lock()
-        self._claimed = False
-        self._raise_cancel: Callable[[], Any]
-
-    def claim(self) -> bool:
-        """For the thread: from here on the task waits for its result. False if it is gone."""
-        with self._lock:
-            self._claimed = not self.cancelled.is_set()
-            return self._claimed
-
-    def abort(self, raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-        """For trio: whether a cancel may take the task away now."""
-        with self._lock:
-            self._raise_cancel = raise_cancel
-            self.cancelled.set()
-            return trio.lowlevel.Abort.FAILED if self._claimed else trio.lowlevel.Abort.SUCCEEDED
-
-    def given_up(self) -> "outcome.Outcome[Any]":
-        """The result of a claimed job that was cancelled and has done nothing: its task's cancellation."""
-        result: outcome.Outcome[Any] = outcome.capture(self._raise_cancel)
-        return result
-
-    def post(self, result: "outcome.Outcome[Any]") -> None:
-        """Hands the result to the task, which waits for it."""
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(trio.lowlevel.reschedule, self._task, result)
 
 
 class Writer:

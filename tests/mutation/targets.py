@@ -16,6 +16,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.tagging.mappings": ("tests/test_mappings.py",),
     "sidecar.tagging.vocabulary": ("tests/test_vocabulary.py", "tests/test_mappings.py", "tests/test_tags.py"),
     "sidecar.library.writer": ("tests/writer",),
+    "sidecar.library.handover": ("tests/writer",),
     "sidecar.library.log": ("tests/writer/test_log.py",),
     "sidecar.library.procedures": ("tests/procedures",),
     "sidecar.library.changes": ("tests/procedures",),
