@@ -1,8 +1,8 @@
 """All runs of a process, one at a time: start, retry, cancel, look up. Owns the run lock.
 
-The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of
-which `tagging-complete` is the last, then the answer to the `cancel` that caused it. When
-`tagging-complete` has been sent the next run is accepted.
+The order that the shell can rely on: the answer to `auto_tag_files`, then the run's notifications, of which
+`tagging-complete` is the last, then the answer to the `cancel` that caused it. When `tagging-complete` has been
+sent the next run is accepted.
 
 A cancel, or the end of the process, may come while a run is still starting. It lets the start finish, and then
 stops the run. A start that takes longer than a moment waits for another program's lock: that one is cut off,
@@ -204,10 +204,7 @@ class Runs:
             raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
 
     async def _settled(self, patience_seconds: float) -> ActiveRun | Revision | None:
-        """What is under way once every start that was asked for before has ended.
-
-        A start that takes longer than `patience_seconds` is cut off.
-        """
+        """What is under way once the starts asked for before have ended; one that takes too long is cut off."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_off_starts, patience_seconds)
             async with self._starting:
@@ -248,22 +245,13 @@ class Runs:
             until_under_way.pop_all()
         self._under_way = active = ActiveRun(run, lock)
         self._nursery.start_soon(self._live, active)
-        started = Started(
-            active.run_id,
-            "started",
-            "Auto-tagging started",
-            selection.total_files,
-            selection.total_batches,
-        )
-        return started, active
+        total_files, total_batches = selection.total_files, selection.total_batches
+        return Started(active.run_id, "started", "Auto-tagging started", total_files, total_batches), active
 
     async def _choice(
         self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
     ) -> tuple[AutoTagParams, Selection]:
-        """The call's params, and its files in their order.
-
-        Raises RpcError for files that do not exist, and for a missing key where there is something to tag.
-        """
+        """Raises RpcError for files that do not exist, and for a missing key where there is something to tag."""
         params = await asked()
         selection = await self._library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
         if selection.total_files and not settings.api_key:
