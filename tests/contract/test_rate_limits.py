@@ -93,6 +93,26 @@ async def test_a_run_that_is_started_within_the_delay_of_the_one_before_waits_fo
         assert "rate limit" in waits[0]["status"]
 
 
+async def test_a_run_with_another_model_does_not_wait_for_a_delay_of_the_first_ones(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    first = standin.MODELS[0]
+
+    def script(received: Received) -> Reply | None:
+        return standin.rate_limited("30s") if received.model == first else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("auto_tag_files", model=first)
+        await subject.wait_for(lambda m: m.get("params", {}).get("waiting_seconds", 0) > 0)
+        await subject.result("cancel")
+        done = await subject.tag(model=standin.MODELS[1])
+        assert done["processed_files"] == 20
+        assert not any(
+            progress["waiting_seconds"]
+            for progress in subject.events("tagging-progress")
+            if progress["run_id"] == done["run_id"]
+        )
+
+
 async def test_with_a_tenth_refused_and_a_twentieth_overloaded_nothing_is_lost(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 400)
     chance = Random(11)
