@@ -48,16 +48,21 @@ class Batch:
     """Batch `number` (from 1) of a run.
 
     `generation` is the library's when the files were read: as long as it stands, nobody has changed them.
-    `exclusions` is what `Knowledge` counted then.
+    `exclusions_version` is that of `Knowledge` then.
     """
 
     def __init__(
-        self, number: int, found: Found, generation: int, exclusions: int = 0, run_meter: Meter | None = None
+        self,
+        number: int,
+        found: Found,
+        generation: int,
+        exclusions_version: int = 0,
+        run_meter: Meter | None = None,
     ) -> None:
         self.number = number
         self.files = found.files
         self.generation = generation
-        self._exclusions = exclusions
+        self._exclusions_version = exclusions_version
         self.meter = Meter(run_meter)
         self.began_at = trio.current_time()
         self._found = found
@@ -83,7 +88,7 @@ class Batch:
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
-            asking = _Asking(part, prompt, knowledge, self._exclusions, allowed)
+            asking = _Asking(part, prompt, knowledge, self._exclusions_version, allowed)
             answer = await calls.ask_current(asking, self.number, self.meter)
             if isinstance(answer, End):
                 return answer
@@ -119,23 +124,23 @@ class _Asking:
     """A part while it is being asked for, without the files that are excluded meanwhile."""
 
     def __init__(
-        self, part: Part, prompt: Prompt, knowledge: Knowledge, exclusions: int, allowed: Allowed
+        self, part: Part, prompt: Prompt, knowledge: Knowledge, exclusions_version: int, allowed: Allowed
     ) -> None:
         self.part = part
         self.excluded: list[Snapshot] = []
         self.request = prompt.tagging([snapshot.file for snapshot in part.files])
         self._prompt = prompt
         self._knowledge = knowledge
-        self._exclusions = exclusions
+        self._exclusions_version = exclusions_version
         self._allowed = allowed
 
     def is_current(self) -> bool:
         """Whether nothing has been excluded since."""
-        return self._knowledge.exclusions == self._exclusions
+        return self._knowledge.exclusions_version == self._exclusions_version
 
     async def renew(self) -> bool:
         """Leaves out what is excluded now; False where that is all. Raises what `allowed` raises."""
-        self._exclusions = self._knowledge.exclusions
+        self._exclusions_version = self._knowledge.exclusions_version
         files = self.part.files
         allowed = await self._allowed([snapshot.file.id for snapshot in files])
         kept = [snapshot for snapshot in files if snapshot.file.id in allowed]

@@ -30,8 +30,8 @@ class Knowledge:
         self.vocabulary = Vocabulary(())
         self.unknown_tags = UnknownTags(Mappings())
         self.generation = -1
-        self.exclusions = 0
-        """How often this process has excluded files."""
+        self.exclusions_version = 0
+        """Rises whenever this process excludes files."""
 
     @property
     def mappings(self) -> Mappings:

@@ -166,13 +166,13 @@ class Run:
                 self._finish_early(self._budget_gate.end)
                 return
             # Before the read: what is true in that generation may be relied on until the next.
-            generation, exclusions = self._library.generation, self._knowledge.exclusions
+            generation, version = self._library.generation, self._knowledge.exclusions_version
             try:
                 found = await self._library.read(partial(_read, ids=ids))
             except LibraryError as error:
                 self._finish_early(ended_by(error))
                 return
-            batch = Batch(number, found, generation, exclusions, self._meter)
+            batch = Batch(number, found, generation, version, self._meter)
             asking.start_soon(self._ask, batch, calls, writing)
 
     async def _ask(self, batch: Batch, calls: Calls, writing: trio.Nursery) -> None:
