@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.contract import AutoTagParams, Event, RunStatus
+from sidecar.contract import AutoTagParams, Event, RpcError, RunStatus
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import runs as runs_module
@@ -86,3 +86,12 @@ async def test_an_end_that_cannot_be_written_in_time_is_told_at_once_and_written
     with trio.fail_after(5):
         while scene.written != RunStatus.CANCELLED:  # noqa: ASYNC110 - another process has no event either
             await trio.sleep(0.02)
+
+
+async def test_once_the_process_is_about_to_end_no_run_starts_any_more(scene: Scene) -> None:
+    scene.active.release()
+    await scene.runs.stop()
+    assert scene.written == RunStatus.CANCELLED
+    with pytest.raises(RpcError, match="about to end"):
+        await scene.runs.start(AutoTagParams(), SETTINGS)
+    assert scene.written == RunStatus.CANCELLED, "no other run was booked"
