@@ -109,6 +109,22 @@ async def test_there_may_be_nothing_to_retry(tmp_path: Path) -> None:
         assert len(await subject.result("list_runs")) == 1
 
 
+async def test_a_file_that_was_skipped_has_not_failed(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+
+    def script(received: Received) -> None:
+        if received.number == 1:  # a person begins to tag one while Gemini is asked for it
+            library.execute("UPDATE audio_files SET mood = 'calm' WHERE id = 4")
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag()
+        assert (done["processed_files"], done["failed_files"], done["skipped_files"]) == (19, 0, 1)
+        assert (await subject.result("count_untagged_files"))["count"] == 1
+        assert await subject.result("retry_failed") == NOTHING
+        started = await subject.result("retry_failed", reasons=["changed"])
+        assert (await subject.complete(started["run_id"]))["processed_files"] == 1
+
+
 async def test_files_tagged_deleted_or_excluded_since_are_left_alone(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with standin.running(script=blocking(library, 3, 4, 5, 6, 7)) as gemini:
