@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 
-from sidecar.contract import FileFailure, Reason, RunStatus, RunSummary
+from sidecar.contract import FileFailure, Reason, RpcError, RunStatus, RunSummary
 from sidecar.demo import standin
 from sidecar.library import run_reads
 from sidecar.library.lock import RunLock
@@ -143,6 +144,37 @@ async def test_a_run_that_ends_between_its_row_and_its_lock_was_not_interrupted(
     monkeypatch.setattr(archive, "RunLock", Late)
     assert holder.take()
     assert await statuses(tagged) == [RunStatus.COMPLETED] * 2
+
+
+async def test_a_run_that_begins_when_the_lock_is_given_back_was_not_interrupted(
+    tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Followed(RunLock):
+        """Another process's run begins as soon as this one is given back."""
+
+        def release(self) -> None:
+            super().release()
+            execute(tagged, "UPDATE auto_tag_runs SET run_id = 'another run'")
+
+    monkeypatch.setattr(archive, "RunLock", Followed)
+    async with open_library(tagged.path) as opened:
+        [run] = await Archive(opened).recent(20)
+    assert (run.run_id, run.status) == ("another run", RunStatus.RUNNING)
+
+
+async def test_the_latest_ends_are_remembered_and_not_more_of_them_than_are_kept(tagged: harness.Library) -> None:
+    async with open_library(tagged.path) as opened:
+        looked_up = Archive(opened)
+        assert looked_up.last_ended is None
+        saved = await looked_up.summary(None)
+        ended = [structs.replace(saved, run_id=f"run {number}") for number in range(archive.KEPT_SUMMARIES + 1)]
+        for run in ended:
+            looked_up.remember(run, [])
+            assert looked_up.last_ended is run
+        for run in ended[1:]:
+            assert await looked_up.summary(run.run_id) is run
+        with pytest.raises(RpcError, match="no run"):
+            await looked_up.summary("run 0")
 
 
 async def test_failures_that_no_table_has_are_told_once_also_when_the_run_ends_meanwhile(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from sidecar.contract import AutoTagParams, Event, RpcError, RunStatus
+from sidecar.contract import AutoTagParams, Completion, Event, RpcError, RunStatus
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import runs as runs_module
@@ -82,6 +82,7 @@ async def test_an_end_that_cannot_be_written_in_time_is_told_at_once_and_written
         await scene.active.announced.wait()
     assert scene.written == RunStatus.RUNNING
     assert (await scene.runs.archive.summary(scene.active.run_id)).status is RunStatus.CANCELLED
+    assert [run.status for run in await scene.runs.archive.recent(20)] == [RunStatus.CANCELLED]
     scene.other.execute("ROLLBACK")
     with trio.fail_after(5):
         while scene.written != RunStatus.CANCELLED:  # noqa: ASYNC110 - another process has no event either
@@ -95,3 +96,14 @@ async def test_once_the_process_is_about_to_end_no_run_starts_any_more(scene: Sc
     with pytest.raises(RpcError, match="about to end"):
         await scene.runs.start(AutoTagParams(), SETTINGS)
     assert scene.written == RunStatus.CANCELLED, "no other run was booked"
+
+
+async def test_the_first_cause_of_an_end_is_told(scene: Scene) -> None:
+    scene.active.run.fail("The first cause.")
+    scene.active.run.fail("What came of it.")
+    scene.end()
+    with trio.fail_after(5):
+        await scene.active.announced.wait()
+    [completion] = scene.events
+    assert isinstance(completion, Completion) and completion.status is RunStatus.FAILED
+    assert completion.message.startswith("The first cause. So far: 0 files tagged")

@@ -120,6 +120,19 @@ def _move_spending(library: Library, by: str) -> None:
         connection.execute(f"UPDATE auto_tag_batches SET ended_at = {moved}", (by,))
 
 
+async def test_a_batch_begins_only_when_what_the_one_before_has_cost_is_known(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    usage = usage_metadata(prompt=50_000, output=1_000)
+
+    def script(received: Received) -> Reply:
+        return standin.ok(harness.answers(received), usage=usage)
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("set_budget", max_tokens=50_000)
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert (done["status"], done["processed_files"], gemini.arrived) == ("quota_exhausted", 10, 1)
+
+
 async def test_a_budget_of_tokens_counts_prompt_output_and_thoughts(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 100)
     usage = {**usage_metadata(prompt=20_000, output=3_000, cached=15_000), "thoughtsTokenCount": 2_000}

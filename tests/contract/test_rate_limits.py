@@ -93,6 +93,22 @@ async def test_a_run_that_is_started_within_the_delay_of_the_one_before_waits_fo
         assert "rate limit" in waits[0]["status"]
 
 
+async def test_a_wait_that_many_requests_meet_is_told_once(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    refusal, all_sent = standin.rate_limited("0.8s"), trio.Event()
+    refusal.gate = all_sent
+
+    def script(received: Received) -> Reply | None:
+        if received.number == 8:
+            all_sent.set()
+        return refusal if received.number <= 8 else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        assert (await subject.tag(batch_size=5, max_parallel=8))["processed_files"] == 40
+        waits = [p for p in subject.events("tagging-progress") if p["waiting_seconds"] and not p["current_batch"]]
+        assert len(waits) == 1, waits
+
+
 async def test_a_run_with_another_model_does_not_wait_for_a_delay_of_the_first_ones(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     first = standin.MODELS[0]
