@@ -187,10 +187,9 @@ class _ApplyingRun:
         return FileChange(snapshot, change, suggestion, mapped, entry.dropped, entry.sources)
 
     def _remember(self, done: Written) -> None:
-        """These mappings stand in the database now; the tables were read before they did, so they go first."""
+        """Those of its mappings that nobody here knew, since an earlier process has learnt them, are known now."""
         knowledge = self._knowledge
-        knowledge.adopt(done.tables)
-        knowledge.mappings.saved(done.mappings)
+        knowledge.adopt(done.tables, done.mappings)
         for entry in done.mappings:
             if knowledge.mappings.find(entry.key, knowledge.vocabulary) is None:
                 knowledge.mappings.put(msgspec.structs.replace(entry, saved=True))

@@ -5,6 +5,7 @@ database. One for each process.
 """
 
 import sqlite3
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -49,14 +50,15 @@ class Knowledge:
             transaction.generation,
         )
 
-    def adopt(self, tables: Tables | None) -> None:
-        """Takes over what a transaction has read."""
+    def adopt(self, tables: Tables | None, saved: Iterable[Mapping] = ()) -> None:
+        """Takes over what a transaction has read, and then the mappings that it has saved behind that."""
         if tables is not None and tables.generation > self.generation:
             if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
                 self.vocabulary = tables.vocabulary
             self.mappings.replace(tables.mappings)
             # Last: a transaction that finds this generation here takes the rest for what it is.
             self.generation = tables.generation
+        self.mappings.saved(saved)
 
     def hear(self, tables: Tables | None, key: Key, mapping: Mapping | None) -> None:
         """A person has set or (None) deleted what an unknown tag stands for; `tables`: see `adopt`.

@@ -217,9 +217,7 @@ class Run:
         else:
             self._lost_in_a_row = 0
             self._saved.add(batch.meter.usage)
-            # In this order: the tables were read before the batch added its mappings to them.
-            knowledge.adopt(written.tables)
-            knowledge.mappings.saved(written.mappings)
+            knowledge.adopt(written.tables, written.mappings)
             self._report(batch, written.outcome)
 
     def _terms(self, batch: Batch) -> Terms:
