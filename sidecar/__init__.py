@@ -3,8 +3,8 @@
 The tour, outside in. Imports point one way, from the bottom of this list to its top:
 
 - `contract`     the wire: params, results, notifications, reasons, error codes
-- `command_line` what may stand in argv, and `--help`
 - `redaction`    keys out of whatever is said
+- `command_line` what may stand in argv, and `--help`
 - `settings`     argv, environment and .env text → one frozen Settings
 - `tagging/`     pure: what tags are, the vocabulary, what is sent to Gemini, what its answers mean
 - `gemini/`      the network: one request, its retries and their shared pace, unknown tags

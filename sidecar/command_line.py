@@ -2,26 +2,29 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final, NoReturn, get_args
 
 import msgspec
 
 from sidecar import __version__
 from sidecar.contract import NAME, BatchSize, Currency, FileId, Mode, Parallel, Price, Reason
+from sidecar.redaction import Redactor
 
 STOPPED: Final = 130
 """The exit code of a command that a signal has stopped."""
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
+_KEY_SOURCE: Final = "The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line."
+_KEY_OPTIONS: Final = ("--api-key", "--api_key", "--gemini-api-key", "--google-api-key", "--key")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; `command` is None where none is named. Raises SystemExit for `--help` and what does not fit."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         NAME,
         parents=[_shared()],
         description="Tags a Ligeia sound library with Gemini. Without a command: JSON-RPC on stdin and stdout.",
-        epilog="The API key is taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line.",
+        epilog=_KEY_SOURCE,
     )
     whole.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = whole.add_subparsers(dest="command", metavar="COMMAND")
@@ -30,18 +33,34 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return whole.parse_args(argv)
 
 
-def _shared() -> argparse.ArgumentParser:
+def _shared() -> "_Parser":
     """The options that may stand before and behind a command.
 
     Made anew for each: `set_defaults` reaches the actions, and the default of a command's own would win over what
     stands before it.
     """
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     add = shared.add_argument
     add("--database", metavar="PATH", help="the Ligeia library (LIGEIA_DATABASE)")
     add("--env-file", metavar="PATH", help="else .env here or beside the database")
     add("--log-level", type=str.lower, choices=_LEVELS, help="what is logged on stderr (info)")
+    # Unknown, it would have what stands behind it repeated as a command that there is not.
+    add(*_KEY_OPTIONS, nargs="?", action=_Refused, help=argparse.SUPPRESS)
     return shared
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses what does not fit, in words of which a shell may keep a log: without keys."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(Redactor().redact(message))
+
+
+class _Refused(argparse.Action):
+    """An option that many programs have and this one must not."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(_KEY_SOURCE)
 
 
 def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:

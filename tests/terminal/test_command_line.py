@@ -8,6 +8,9 @@ import pytest
 from sidecar.contract import Reason
 from tests.terminal.scenes import environment, run
 
+WORD = "a-word-to-keep"
+GOOGLES = "AIza" + "0123456789" * 4
+"""A key as Google writes them."""
 COMMANDS = ("tag", "apply", "undo", "retry", "report", "estimate", "demo")
 
 
@@ -34,6 +37,30 @@ async def test_what_is_out_of_range_is_refused_by_the_options_name(words: str, s
     assert f"error: argument {sentence}" in last
     if "--reason" in words:
         assert all(reason in last for reason in Reason)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"--api-key {WORD}",
+        f"--api-key={WORD}",
+        f"tag --api_key {WORD}",
+        f"--database x.db tag --key={WORD}",
+        f"estimate --gemini-api-key {WORD} --batch-size 5",
+    ],
+)
+async def test_a_key_on_the_command_line_is_refused_without_being_repeated(words: str) -> None:
+    ended = await run(*words.split(), env=environment())
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert WORD.encode() not in ended.stderr
+    assert b"taken from GEMINI_API_KEY (or GOOGLE_API_KEY), never from the command line" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [f"{GOOGLES}", f"--token {GOOGLES}", f"tag --batch-size {GOOGLES}"])
+async def test_what_looks_like_a_key_is_not_repeated_wherever_it_stands(words: str) -> None:
+    ended = await run(*words.split(), env=environment())
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    assert GOOGLES.encode() not in ended.stderr and b"[key]" in ended.stderr
 
 
 async def test_help_can_be_read_whatever_the_terminals_encoding() -> None:
