@@ -31,6 +31,8 @@ _SCANNERS = 2
 
 T = TypeVar("T")
 _Identity = tuple[int, int]
+_LastWrite = tuple[int, int] | None
+"""When, and the size since; None where there is no file."""
 
 
 class _Refused(Struct, frozen=True):
@@ -48,6 +50,8 @@ class Library:
         self.path = path
         self._nursery = nursery
         self._opened: _Identity | None = None
+        self._log_path: Path | None = None
+        self._judged: list[_LastWrite] = []
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
@@ -99,7 +103,9 @@ class Library:
         error = None
         try:
             with trio.move_on_after(_MOMENT_SECONDS) as moment:
-                check_writable(await self._open(STATUS_PATIENCE_SECONDS))
+                library = await self._open(STATUS_PATIENCE_SECONDS)
+                check_writable(library, beside=self._log_path)
+                await self._look_again(library)
             if moment.cancelled_caught:
                 error = LibraryError(Fault.LOCKED)
         except LibraryError as found:
@@ -108,6 +114,17 @@ class Library:
             error = LibraryError(unseen(unknown))
         path = str(self.path) if self.path else None
         return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
+
+    async def _look_again(self, path: Path) -> None:
+        """Judges the library once more where somebody has written since: tables may be gone, or damaged."""
+        written = self._written(path)
+        if written != self._judged:
+            await self.read(lambda *_: None)
+            self._judged = written
+
+    def _written(self, path: Path) -> list[_LastWrite]:
+        """Of the file and of its log: most writes touch the log only."""
+        return [_last_write(path), _last_write(self._log_path) if self._log_path else None]
 
     def close(self) -> None:
         """Closes what is open; the writer ends when it has finished its transaction."""
@@ -159,6 +176,8 @@ class Library:
         # The old file's writer ends by itself. Closing, it leaves the new file's log alone: SQLite empties no log
         # of a file that has been moved (databaseIsUnmoved; tried with 3.40).
         self.close()
+        self._log_path = _log_of(path)
+        self._judged = self._written(path)
         try:
             await trio.to_thread.run_sync(
                 self._judge, path, patience_seconds, limiter=self._limiter, abandon_on_cancel=True
@@ -189,6 +208,19 @@ class Library:
                 return query(connection, shape)
         except sqlite3.Error as error:
             raise translated(error, path) from None
+
+
+def _log_of(path: Path) -> Path:
+    """SQLite's log lies beside the file itself, whatever link leads there."""
+    return Path(f"{path.resolve()}-wal")
+
+
+def _last_write(path: Path) -> _LastWrite:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 @asynccontextmanager

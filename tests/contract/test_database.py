@@ -170,6 +170,27 @@ async def test_a_vocabulary_that_is_emptied_during_a_run_ends_it_before_more_is_
         library.execute("UPDATE tag_vocabulary SET is_active = 1")
 
 
+def _scribbled(library: Library) -> None:
+    with closing(library.connect()) as shell:
+        shell.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with library.path.open("r+b") as file:
+        file.write(b"\xd5" * 8192)
+
+
+@pytest.mark.parametrize("spoil", [_without_a_column, _without_history, _scribbled])
+async def test_status_sees_that_a_library_in_use_is_none_any_more(
+    tmp_path: Path, spoil: Callable[[Library], None]
+) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library.path, gemini) as subject:
+        assert (await subject.tag(file_ids=[1]))["processed_files"] == 1
+        assert (await subject.result("status"))["database"]["ok"]
+        spoil(library)
+        found = (await subject.result("status"))["database"]
+        told = await subject.error("count_untagged_files")
+        assert (found["ok"], found["error"]) == (False, told["message"])
+
+
 async def test_a_library_that_appears_later_is_found(tmp_path: Path) -> None:
     async with standin.running() as gemini, harness.start(tmp_path / "ligeia.db", gemini) as subject:
         assert (await subject.error("count_untagged_files"))["data"]["kind"] == "missing"
@@ -285,6 +306,18 @@ async def test_on_a_disk_that_is_full_from_the_start_no_request_is_sent(small_di
         ballast.unlink()
         assert (await subject.tag())["processed_files"] == 60
     assert library.tagged == 60
+
+
+async def test_status_and_run_agree_on_a_disk_that_is_read_only(small_disk: Path) -> None:
+    library = harness.library(small_disk, 20)
+    _without_log(library)  # with one it could not even be read
+    await trio.run_process(["mount", "-o", "remount,ro", str(small_disk)])
+    async with standin.running() as gemini, harness.start(library.path, gemini) as subject:
+        found = (await subject.result("status"))["database"]
+        assert (await subject.result("count_untagged_files"))["count"] == 20
+        told = await subject.error("auto_tag_files")
+        assert told["data"]["kind"] == "read_only"
+        assert (found["ok"], found["error"]) == (False, told["message"])
 
 
 async def test_columns_are_known_by_their_names_however_these_are_written(tmp_path: Path) -> None:
