@@ -43,6 +43,24 @@ async def test_a_disk_that_locks_no_files_is_told_as_that(
     assert error.data == DatabaseErrorData(DatabaseKind.READ_ONLY)
 
 
+@pytest.mark.parametrize("obstacle", ["a folder", "a link", "a long name"])
+async def test_what_stands_in_the_place_of_the_locks_file_is_not_put_down_to_the_disk(
+    tmp_path: Path, obstacle: str
+) -> None:
+    path = tmp_path / ("x" * 245 if obstacle == "a long name" else "library.db")
+    create_library(path, files=3)
+    lock, elsewhere = path.with_name(path.name + ".auto-tag-lock"), tmp_path / "elsewhere"
+    elsewhere.write_text("of somebody else")
+    if obstacle == "a folder":
+        lock.mkdir()
+    elif obstacle == "a link":
+        lock.symlink_to(elsewhere)
+    error = await refusal(path)
+    assert "`.auto-tag-lock` behind) cannot be made" in error.message and "disk" not in error.message
+    assert error.data == DatabaseErrorData(DatabaseKind.READ_ONLY)
+    assert elsewhere.read_text() == "of somebody else"
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("EROFS", "read-only"), ("EACCES", "read-only"), ("ENOSPC", "disk is full")]
 )

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     REFUSED = "refused"
     REPLACED = "replaced"
     NO_LOCKS = "no_locks"
+    NO_LOCK_FILE = "no_lock_file"
 
 
 DISK_FULL = "The disk is full, so no tags can be saved."
@@ -42,6 +43,8 @@ SENTENCES: dict[Fault, str] = {
     "old one; start again with the new one.",
     Fault.NO_LOCKS: "The disk that the library lies on does not lock files, and without a lock two runs could get "
     "in each other's way. Move the library to a disk of this computer.",
+    Fault.NO_LOCK_FILE: "The file that keeps a second run out (beside the library, named as it is with "
+    "`.auto-tag-lock` behind) cannot be made. Remove what is in its place, or give the library a shorter name.",
 }
 OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
 
@@ -51,6 +54,7 @@ _ON_THE_WIRE = {
     Fault.REFUSED: DatabaseKind.NOT_A_LIBRARY,
     Fault.REPLACED: DatabaseKind.MISSING,
     Fault.NO_LOCKS: DatabaseKind.READ_ONLY,  # for good, which `locked` is not
+    Fault.NO_LOCK_FILE: DatabaseKind.READ_ONLY,
 }
 
 _BY_CODE = {

@@ -19,6 +19,9 @@ _FAULTS = {
     errno.ENOTDIR: Fault.MISSING,
     errno.ENOSPC: Fault.FULL,
     errno.EDQUOT: Fault.FULL,
+    errno.EISDIR: Fault.NO_LOCK_FILE,
+    errno.ELOOP: Fault.NO_LOCK_FILE,  # a symbolic link, which is not followed
+    errno.ENAMETOOLONG: Fault.NO_LOCK_FILE,
 }
 """Of making the lock's file. Others come from locking it: EOPNOTSUPP, ENOLCK, EIO of shares and their like."""
 
