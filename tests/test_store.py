@@ -16,7 +16,7 @@ from sidecar.library.connections import Shape
 from sidecar.library.faults import SENTENCES, Fault, LibraryError
 from sidecar.library.store import Library, open_library
 from sidecar.library.writer import Transaction
-from tests.harness import eventually
+from tests.harness import eventually, never
 
 PATIENCE_SECONDS = 20.0
 
@@ -168,6 +168,41 @@ async def test_when_it_is_closed_no_log_is_left_beside_it(path: Path) -> None:
             await library.read(count)
             await library.write(edit)
         assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+@posix
+@proc
+async def test_while_nobody_uses_it_a_backup_can_take_its_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shell restores one: it closes the database, thinks of no log, and renames."""
+    monkeypatch.setattr("sidecar.library.store._IDLE_SECONDS", 0.02)
+    backup, inode = path.with_suffix(".backup"), path.stat().st_ino
+    create_library(backup, files=30)
+    async with open_library(path) as library:
+        for use in (library.read(count), library.write(edit)):
+            await use
+            await eventually(lambda: not is_open(inode))
+        with closing(sqlite3.connect(path)) as shell, shell:
+            shell.execute("UPDATE audio_files SET title = 'a new title'")
+        backup.replace(path)
+        assert await library.read(count) == 30
+        await library.write(edit)
+    with closing(sqlite3.connect(path)) as shell:
+        assert shell.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert shell.execute("SELECT count(*) FROM audio_files WHERE title = 'a new title'").fetchone() == (0,)
+
+
+@proc
+async def test_who_uses_it_for_long_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.library.store._IDLE_SECONDS", 0.02)
+    held, inode = Held(), path.stat().st_ino
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        await begin(library, held, nursery)
+        await never(lambda: not is_open(inode), seconds=0.2)
+        await held.ends()
+        assert held.found == 10
+        await eventually(lambda: not is_open(inode))
 
 
 def edit(transaction: Transaction) -> None:

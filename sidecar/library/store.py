@@ -2,13 +2,14 @@
 
 Owns: the writer and the reading connections. One for each process; every method is
 called from the trio thread. The file may be missing or foreign at the start and be right later, and it
-may be replaced while we run: each use looks whether it is still the file that was opened.
+may be replaced while we run: each use looks whether it is still the file that was opened. While nobody uses
+it nothing is open.
 """
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ from sidecar.library.writer import Transaction, Writer
 STATUS_PATIENCE_SECONDS = 0.25
 _MOMENT_SECONDS = 1.0
 """What `status` takes at most, however long another call's opening of the file waits."""
+_IDLE_SECONDS = 5.0
+"""After so long without a read or write, twice as long at most, all connections are closed."""
 _READERS = 4
 """Short reads at a time: of a run's batches, of runs, of single files."""
 _SCANNERS = 2
@@ -58,6 +61,8 @@ class Library:
         self._scan_limiter = trio.CapacityLimiter(_SCANNERS)
         self._opening = trio.Lock()
         self._refused: _Refused | None = None
+        self._uses = 0
+        self._was_used = trio.Event()
         self._generations = itertools.count(1)
 
     async def read(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
@@ -75,12 +80,13 @@ class Library:
     async def _read_in_thread(
         self, query: Callable[[sqlite3.Connection, Shape], T], limiter: trio.CapacityLimiter
     ) -> T:
-        path = await self._open(READ_PATIENCE_SECONDS)
-        if self._readers is None:
-            self._readers = Readers(path)
-        return await trio.to_thread.run_sync(
-            self._read, self._readers, path, query, limiter=limiter, abandon_on_cancel=True
-        )
+        with self._use():
+            path = await self._open(READ_PATIENCE_SECONDS)
+            if self._readers is None:
+                self._readers = Readers(path)
+            return await trio.to_thread.run_sync(
+                self._read, self._readers, path, query, limiter=limiter, abandon_on_cancel=True
+            )
 
     @property
     def generation(self) -> int:
@@ -92,11 +98,35 @@ class Library:
 
     async def write(self, run: Callable[[Transaction], T], *, dates_reads: bool = False) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
-        path = await self._open(READ_PATIENCE_SECONDS)
-        if self._writer is None:
-            self._writer = Writer(path, self._generations)
-            self._nursery.start_soon(self._writer.run)
-        return await self._writer.write(run, dates_reads=dates_reads)
+        with self._use():
+            path = await self._open(READ_PATIENCE_SECONDS)
+            if self._writer is None:
+                self._writer = Writer(path, self._generations)
+                self._nursery.start_soon(self._writer.run)
+            return await self._writer.write(run, dates_reads=dates_reads)
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            self._was_used.set()
+
+    async def let_go_when_idle(self) -> None:
+        """Closes what nobody has used for a while, as often as that happens.
+
+        SQLite keeps its log as long as anyone has the database open. A shell that closes it to put a backup in its
+        place thinks of no log beside it, and SQLite would play the old one into the new file
+        (https://sqlite.org/howtocorrupt.html, 1.4). On Windows no open file can be replaced at all.
+        """
+        while True:
+            await self._was_used.wait()
+            self._was_used = trio.Event()
+            await trio.sleep(_IDLE_SECONDS)
+            if not self._uses and not self._was_used.is_set():
+                self.close()
 
     async def status(self) -> DatabaseStatus:
         """Whether there is a library that can be written, and what to do if not. Answers within a moment."""
@@ -228,7 +258,9 @@ async def open_library(path: Path | None) -> AsyncIterator[Library]:
     """The library at `path`; when the block ends, the writer has finished and all is closed."""
     async with trio.open_nursery() as nursery:
         library = Library(path, nursery)
+        nursery.start_soon(library.let_go_when_idle)
         try:
             yield library
         finally:
             library.close()
+            nursery.cancel_scope.cancel()  # the writer, which is not cancellable, is waited for
