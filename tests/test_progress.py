@@ -36,6 +36,12 @@ def test_a_finished_batch_moves_its_files_to_tagged_failed_and_skipped() -> None
     assert after.reasons == {Reason.BLOCKED: 1, Reason.CHANGED: 1, Reason.DELETED: 1}
 
 
+def test_what_is_waited_for_comes_on_top_of_what_the_rest_takes() -> None:
+    after = tally().with_batch(BatchOutcome(5, []))
+    assert moment(after, elapsed=8).eta_seconds == 8
+    assert moment(after, elapsed=8, waiting=Waiting(27, outage=False)).eta_seconds == 35
+
+
 def test_a_tally_is_not_changed_by_a_further_batch() -> None:
     first = tally().with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))
     first.with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))

@@ -86,7 +86,10 @@ class Progress(Struct, frozen=True, kw_only=True):
     status: Annotated[str, means("How far the run is or what it waits for: a sentence, to be shown as it is.")]
     elapsed_seconds: ElapsedSeconds
     eta_seconds: Annotated[
-        float | None, means("Seconds that the remaining files take at the rate so far; null while there is none.")
+        float | None,
+        means(
+            "Seconds that the remaining files take at the rate so far, after the wait; null while there is none."
+        ),
     ]
     files_per_minute: Annotated[float, means("Files finished per minute since the run began.")]
     waiting_seconds: Annotated[float, means("Seconds until Gemini is asked again; 0 when the run is not waiting.")]

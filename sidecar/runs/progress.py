@@ -93,7 +93,8 @@ class Waiting(Struct, frozen=True):
 def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None) -> Progress:
     """The message of this moment."""
     closed = tally.total_files - tally.remaining_files
-    eta = tally.remaining_files * elapsed_seconds / closed if closed else None
+    wait = waiting.seconds if waiting else 0.0
+    eta = tally.remaining_files * elapsed_seconds / closed + wait if closed else None
     return Progress(
         run_id=run_id,
         **tally.counters,
@@ -101,7 +102,7 @@ def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, wa
         elapsed_seconds=round(elapsed_seconds, 3),
         eta_seconds=None if eta is None else round(eta, 1),
         files_per_minute=files_per_minute(closed, elapsed_seconds),
-        waiting_seconds=round(waiting.seconds, 3) if waiting else 0.0,
+        waiting_seconds=round(wait, 3),
         usage=usage,
     )
 

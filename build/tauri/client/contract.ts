@@ -222,7 +222,7 @@ export interface RunDetails {
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
-  /** Seconds that the remaining files take at the rate so far; null while there is none. */
+  /** Seconds that the remaining files take at the rate so far, after the wait; null while there is none. */
   eta_seconds: number | null;
   /** Files finished per minute since the run began. */
   files_per_minute: number;
@@ -571,7 +571,7 @@ export interface Progress {
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
-  /** Seconds that the remaining files take at the rate so far; null while there is none. */
+  /** Seconds that the remaining files take at the rate so far, after the wait; null while there is none. */
   eta_seconds: number | null;
   /** Files finished per minute since the run began. */
   files_per_minute: number;
