@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sidecar.command_line import STOPPED
-from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus
+from sidecar.contract import BatchReport, Completion, Event, Progress, RunStatus, duration
 from sidecar.terminal.words import counted, printable
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ class Display:
     def _progress(self, event: Progress) -> None:
         pace = f"{event.files_per_minute:.0f}/min"
         if event.eta_seconds is not None and event.remaining_files:
-            pace += f", {event.eta_seconds:.0f} s left"
+            pace += f", {duration(round(event.eta_seconds))} left"
         if event.failed_files:
             pace += f", {event.failed_files} failed"
         if self._bar is None:

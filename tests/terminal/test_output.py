@@ -12,7 +12,11 @@ from typing import IO
 import pytest
 import trio
 
+from sidecar.contract import Usage
 from sidecar.demo.standin import Reply
+from sidecar.runs.outcomes import BatchOutcome
+from sidecar.runs.progress import Tally, progress
+from sidecar.terminal.display import Display
 from tests import harness
 from tests.terminal.scenes import CREEPY, LIMIT_SECONDS, Shell, environment, tagged
 
@@ -27,6 +31,17 @@ from sidecar.__main__ import main
 sys.exit(main())
 """
 """The program, telling what threads it starts."""
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "words"), [(6, "6 s left"), (95, "1 min 35 s left"), (7440, "2 h 4 min left")]
+)
+def test_the_time_that_is_left_is_told_as_people_tell_time(
+    elapsed: float, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = Tally(total_files=20, total_batches=2).with_batch(BatchOutcome(10, []))
+    Display().show(progress("a run", half, Usage(), elapsed, None))
+    assert f", {words}  " in capsys.readouterr().out
 
 
 async def on_a_terminal(
