@@ -146,7 +146,13 @@ ID_MIN, ID_MAX = -(2**63), 2**63 - 1
     ("kind", "needed", "name", "taken", "refused"),
     [
         (params.ConfigureParams, {}, "api_key", ["", "k" * 4096], ["k" * 4097]),
-        (params.ConfigureParams, {}, "model", ["m", "m" * 128], ["", "m" * 129, "-m", "a b", "m\n"]),
+        (
+            params.ConfigureParams,
+            {},
+            "model",
+            ["m", "m" * 128, "a/b.c"],
+            ["", "m" * 129, "-m", "a b", "a/../b", "m\n"],
+        ),
         (
             params.ConfigureParams,
             {},

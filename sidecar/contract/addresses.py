@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import idna
 
+from sidecar.contract.values import MODEL_PATTERN
+
 _AUTHORITY: Final = re.compile(r"(?:\[(?P<literal>[^\[\]]*)\]|(?P<name>[^\[\]:]*))(?::(?P<port>.*))?")
 _IPV4_LIKE: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -32,6 +34,11 @@ def base_url_fault(url: str) -> str:
     if found is None or not (_is_ipv6(found["literal"]) if found["name"] is None else _is_host(found["name"])):
         return _NO_HOST
     return "" if _is_port(found["port"]) else "its port is not a number from 1 to 65535"
+
+
+def is_model_id(name: str) -> bool:
+    """Whether a request can be sent for a model of that name, which is a part of the address."""
+    return re.search(MODEL_PATTERN, name) is not None
 
 
 def _is_ipv6(text: str) -> bool:

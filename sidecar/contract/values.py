@@ -20,8 +20,9 @@ FileId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Limit = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 BatchSize = Annotated[int, Meta(ge=1, le=500)]
 Parallel = Annotated[int, Meta(ge=1, le=32)]
-ModelId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$(?!\n)")]
+MODEL_PATTERN: Final = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$(?!\n)"
 """`$` alone also stands before a last line feed, in Python's dialect."""
+ModelId = Annotated[str, Meta(pattern=MODEL_PATTERN)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 # --- plain fields that several structs have -------------------------------------------------------

@@ -20,13 +20,13 @@ from typing import Any
 import httpx
 import trio
 
-from sidecar.contract import base_url_fault
+from sidecar.contract import base_url_fault, is_model_id
 from sidecar.gemini import places
 from sidecar.gemini.failures import Failure, GeminiError, classify, incomplete
 from sidecar.gemini.replies import Answer, read_answer
 from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
-from sidecar.settings import BASE_URL_VARIABLE, Settings
+from sidecar.settings import BASE_URL_VARIABLE, MODEL_VARIABLE, Settings
 
 log = logging.getLogger(__name__)
 
@@ -180,11 +180,13 @@ async def open_client(
 ) -> AsyncIterator[GeminiClient]:
     """A client for these settings, closed at the end with all its connections.
 
-    `transport` stands in for the network. Raises GeminiError SETTING when base URL, key or proxy cannot
-    be used at all, INCOMPLETE when the SDK cannot be loaded.
+    `transport` stands in for the network. Raises GeminiError SETTING when base URL, model or proxy
+    cannot be used at all, INCOMPLETE when the SDK cannot be loaded.
     """
     if fault := base_url_fault(settings.base_url):
         raise GeminiError(Failure.SETTING, f"the `base_url` setting ({BASE_URL_VARIABLE}) cannot be used: {fault}")
+    if not is_model_id(settings.model):  # else the SDK refuses it for each request, as if it were an answer
+        raise GeminiError(Failure.SETTING, f"the `model` setting ({MODEL_VARIABLE}) cannot be the name of one")
     secure = not settings.base_url.startswith("http://")
     try:
         sdk = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 async def open_client(settings: Settings) -> "AsyncIterator[GeminiClient]":
     """A client for these settings, closed at the end with all its connections.
 
-    Raises GeminiError SETTING when base URL, key or proxy cannot be used at all, INCOMPLETE when a part of the
+    Raises GeminiError SETTING when base URL, model or proxy cannot be used at all, INCOMPLETE when a part of the
     program cannot be loaded.
     """
     await loaded()
