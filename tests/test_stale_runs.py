@@ -44,4 +44,5 @@ async def test_many_runs_by_one_vocabulary_cost_no_more_statements_than_one(tmp_
             for statement, values in tagged_by_runs_of_their_own(library.ids):
                 connection.execute(statement, values)
         assert len(await statements(opened)) == len(of_one_run)
-        assert sum("auto_tag_vocabularies" in text for text in of_one_run) == 2, "the last run's, and the files'"
+        read = [text for text in of_one_run if "auto_tag_vocabularies" in text and "sqlite_master" not in text]
+        assert len(read) == 2, "the last run's, and the files'"

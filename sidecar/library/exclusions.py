@@ -3,7 +3,7 @@
 import sqlite3
 
 from sidecar.contract import Exclusion
-from sidecar.library.own_tables import create_tables, has_own_table, has_own_tables
+from sidecar.library.own_tables import create_tables, has_own_table
 from sidecar.tagging.exclusions import Exclusions
 
 
@@ -19,7 +19,7 @@ def read_exclusions(connection: sqlite3.Connection) -> Exclusions:
 
 def list_exclusions(connection: sqlite3.Connection) -> list[Exclusion]:
     """All, in the order in which they were added."""
-    if not has_own_tables(connection):
+    if not has_own_table(connection, "auto_tag_exclusions"):
         return []
     rows = connection.execute("SELECT glob, file_id, created_at FROM auto_tag_exclusions ORDER BY id")
     return [Exclusion(*row) for row in rows]
@@ -53,7 +53,7 @@ def keep_root(connection: sqlite3.Connection, root: str) -> None:
 
 def remove_exclusion(connection: sqlite3.Connection, glob: str | None, file_id: int | None) -> bool:
     """Whether it was there."""
-    if not has_own_tables(connection):
+    if not has_own_table(connection, "auto_tag_exclusions"):
         return False
     create_tables(connection)
     connection.execute("DELETE FROM auto_tag_exclusion_roots WHERE glob = ?", (glob,))

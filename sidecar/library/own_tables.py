@@ -124,10 +124,21 @@ auto_tag_exclusion_roots    the common roots below which paths were sent while t
 
 _ADDED = (("auto_tag_runs", "kind", "TEXT"),)
 """Columns that the tables of an older sidecar lack."""
+_OF_RUNS = (
+    "auto_tag_batches", "auto_tag_failures", "auto_tag_latest", "auto_tag_before", "auto_tag_removed",
+    "auto_tag_proposals",
+)  # fmt: skip
+"""Those that name runs by the ids of `auto_tag_runs`."""
+_FIRST = ("auto_tag_runs", *_OF_RUNS, "auto_tag_vocabularies", "auto_tag_exclusions")
+"""Those that every sidecar has made."""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Makes the sidecar's tables and columns where they are missing. Inside the caller's transaction."""
+    if not has_own_table(connection, "auto_tag_runs"):
+        # Its ids begin anew: what is left of runs that are gone would be taken for that of new ones.
+        for name in _OF_RUNS:
+            connection.execute(f"DROP TABLE IF EXISTS {name}")
     for statement in _TABLES.split(";"):
         if statement.strip():
             connection.execute(statement)
@@ -137,8 +148,14 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def has_own_tables(connection: sqlite3.Connection) -> bool:
-    """Whether the sidecar has ever written to this library."""
-    return has_own_table(connection, "auto_tag_exclusions")
+    """Whether the sidecar has ever written to this library. Not where a table has been removed since: the next
+    write makes that anew.
+    """
+    found = connection.execute(
+        f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN (?{', ?' * (len(_FIRST) - 1)})",
+        _FIRST,
+    )
+    return bool(found.fetchone()[0] == len(_FIRST))
 
 
 def has_own_table(connection: sqlite3.Connection, name: str) -> bool:
