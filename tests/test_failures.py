@@ -163,9 +163,23 @@ def test_the_longest_of_the_delays_counts() -> None:
     assert judged(429, body, {"retry-after": "2"}).delay_seconds == 5
 
 
-def test_the_sentence_counts_when_nothing_else_names_a_delay() -> None:
-    assert judged(429, error("Please retry in 37.295530399s.", 429)).delay_seconds == 37.295530399
-    assert judged(429, error("Please retry in 250ms.", 429)).delay_seconds == 0.25
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("37.295530399s", 37.295530399),
+        ("250ms", 0.25),
+        ("18m5.5s", 1085.5),
+        ("2h47m56.5s", 10076.5),  # as Gemini says it of a quota that stays used up for hours
+        ("19h34m29s", 70469),
+        ("1h30m", 5400),
+        ("2h 15m 30s", 8130),
+        ("5m", 300),
+        ("5 moments", None),
+        ("a while", None),
+    ],
+)
+def test_the_sentence_counts_when_nothing_else_names_a_delay(asked: str, expected: float | None) -> None:
+    assert judged(429, error(f"Please retry in {asked}.", 429)).delay_seconds == expected
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])

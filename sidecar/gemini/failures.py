@@ -91,7 +91,9 @@ def incomplete(error: ImportError) -> GeminiError:
 MOST_DETAIL_CHARS = 400
 MOST_STATUS_CHARS = 60
 _DURATION = re.compile(r"^\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)?\s*$")
-_RETRY_IN_TEXT = re.compile(r"retry in ([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)\b", re.IGNORECASE)
+_STEP = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s?(ms|[hms])(?![a-z])", re.IGNORECASE)
+_RETRY_IN_TEXT = re.compile(rf"retry in ((?:{_STEP.pattern}\s?)+)", re.IGNORECASE)
+_UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 _ZERO_LIMIT = re.compile(r"\blimit: 0(?!\.?[0-9])")
 _SPENT = re.compile(r"\b(?:credits?|prepa(?:y|id)\w*|spend(?:ing)? (?:cap|limit))\b", re.IGNORECASE)
 _NO_FREE_TIER = "free tier is not available in your country"
@@ -202,9 +204,17 @@ def _delay(headers: Mapping[str, str], details: list[dict[str, Any]], message: s
     """
     asked = [seconds(detail.get("retryDelay")) for detail in details]
     asked.append(_retry_after(headers.get("retry-after"), now))
-    if not any(asked) and (found := _RETRY_IN_TEXT.search(message)):
-        asked.append(seconds("".join(found.groups())))
+    if not any(asked):
+        asked.append(_retry_in_text(message))
     return max((value for value in asked if value), default=None)
+
+
+def _retry_in_text(message: str) -> float | None:
+    """`Please retry in 37.3s`; of a quota that lasts longer, `Please retry in 2h47m56.58s`."""
+    found = _RETRY_IN_TEXT.search(message)
+    if found is None:
+        return None
+    return sum(float(number) * _UNIT_SECONDS[unit.lower()] for number, unit in _STEP.findall(found[1]))
 
 
 def seconds(value: object) -> float | None:
