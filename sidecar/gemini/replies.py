@@ -3,7 +3,7 @@
 Shapes: https://ai.google.dev/api/generate-content, as far as they are read.
 """
 
-from typing import Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
@@ -49,23 +49,26 @@ class _Feedback(Struct, rename="camel"):
 class _Counted(Struct, rename="camel"):
     """Whatever stands there: an answer is not thrown away because of how it is counted."""
 
-    prompt_token_count: object = None
-    cached_content_token_count: object = None
-    candidates_token_count: object = None
-    thoughts_token_count: object = None
+    prompt_token_count: Any = None
+    cached_content_token_count: Any = None
+    candidates_token_count: Any = None
+    thoughts_token_count: Any = None
 
 
 class _Response(Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
-    usage_metadata: _Counted | None = None
+    usage_metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-MOST_TOKENS: Final = 2**31 - 1
-"""The fields are of the type `int32`. Larger numbers, summed up, would be too large for SQLite."""
 MOST_CANDIDATES = 8
 """As many as `candidateCount` may ask for; it is never sent, so that one is what comes."""
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""Gemini's own are int32; the sum of many larger ones would be too large for SQLite. Gateways write them as text
+or with a decimal point, too.
+"""
 _decoder = msgspec.json.Decoder(_Response)
+_counted = msgspec.json.Decoder(_Counted)
 
 
 class Answer(Struct, frozen=True):
@@ -83,7 +86,7 @@ def read_answer(body: str) -> Answer:
         raise GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER") from None
     except (msgspec.DecodeError, UnicodeEncodeError):
         raise GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER") from None
-    usage = _usage(response.usage_metadata or _Counted())
+    usage = _usage(response.usage_metadata)
     reply = _reply(response)
     if not reply.text and reply.fault is None:
         raise GeminiError(Failure.UNUSABLE, "an answer without content", status="EMPTY", usage=usage)
@@ -109,15 +112,22 @@ def _said(candidate: _Candidate) -> Reply:
     return Reply(text, None if finish in _CLEAN else Reason.BAD_RESPONSE)
 
 
-def _usage(counted: _Counted) -> Usage:
+def _usage(metadata: msgspec.Raw) -> Usage:
+    """What is no count counts as 0: the answer that it stands beside is good, and paid for."""
+    try:
+        counted = _counted.decode(metadata)
+    except (msgspec.DecodeError, RecursionError):
+        return Usage()
     return Usage(
-        prompt_tokens=_tokens(counted.prompt_token_count),
-        cached_tokens=_tokens(counted.cached_content_token_count),
-        output_tokens=_tokens(counted.candidates_token_count),
-        thoughts_tokens=_tokens(counted.thoughts_token_count),
+        prompt_tokens=_count(counted.prompt_token_count),
+        cached_tokens=_count(counted.cached_content_token_count),
+        output_tokens=_count(counted.candidates_token_count),
+        thoughts_tokens=_count(counted.thoughts_token_count),
     )
 
 
-def _tokens(count: object) -> int:
-    """A count of tokens; 0 for what can be none."""
-    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS else 0
+def _count(value: object) -> int:
+    try:
+        return msgspec.convert(value or 0, _Count, strict=False)
+    except msgspec.ValidationError:
+        return 0
