@@ -1,6 +1,7 @@
 """One frozen Settings from the command line, the environment and .env text; precedence in that order.
 
-`resolve` is pure but for the file reader that it is handed; source of the order: CONTRACT section 1.
+`resolve` is pure but for the file reader that it is handed and the home folder. Source of the order: CONTRACT
+section 1.
 """
 
 import io
@@ -74,9 +75,9 @@ def resolve(
     gives a file's bytes, None when there is none.
     """
     path = _text(database) or _text(environment.get(DATABASE_VARIABLE))
-    places = [Path(env_file)] if env_file else [Path(".env")]
+    places = [_path(env_file)] if env_file else [Path(".env")]
     if not env_file and path:
-        places.append(Path(path).parent / ".env")
+        places.append(_path(path).parent / ".env")
     content = next((found for place in places if (found := read(place)) is not None), None)
     if env_file and content is None:
         log.warning("The file given with --env-file cannot be read; going on without it.")
@@ -88,7 +89,7 @@ def resolve(
 
     path = path or first(DATABASE_VARIABLE)
     return Settings(
-        database=Path(path) if path else None,
+        database=_path(path) if path else None,
         api_key=first(*KEY_VARIABLES),
         model=first(MODEL_VARIABLE) or DEFAULT_MODEL,
         base_url=first(BASE_URL_VARIABLE) or DEFAULT_BASE_URL,
@@ -112,6 +113,14 @@ def _variables(content: bytes) -> dict[str, str]:
     wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
     return {k: v for k, v in dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False).items() if v}
+
+
+def _path(text: str) -> Path:
+    """Of a `~` at its beginning the home folder is made: a shell does so, but nobody for a .env or a launcher."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # `~name` of a user whom there is not: a name like any other
+        return Path(text)
 
 
 def _text(value: str | None) -> str | None:

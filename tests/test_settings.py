@@ -82,6 +82,29 @@ def test_the_env_file_of_the_command_line_wins_over_all_other_files() -> None:
     assert (settings.model, settings.api_key) == ("mine", None)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~/sounds/l.db", "/home/ann/sounds/l.db"),
+        ("~no-such-user.db", "~no-such-user.db"),
+        ("/lib/~/l.db", "/lib/~/l.db"),
+    ],
+)
+def test_a_tilde_is_the_home_folder_wherever_the_path_is_written(
+    written: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")  # Windows'
+    beside = {Path(meant).parent / ".env": b"LIGEIA_MODEL=beside"}
+    assert resolved(beside, database=written).model == "beside"
+    for settings in (
+        resolved(database=written),
+        resolved(environment={"LIGEIA_DATABASE": written}),
+        resolved({HERE: f"LIGEIA_DATABASE={written}".encode()}),
+    ):
+        assert settings.database == Path(meant)
+
+
 def test_the_working_directory_wins_over_the_databases_folder() -> None:
     files = {HERE: b"LIGEIA_MODEL=here", BESIDE: b"LIGEIA_MODEL=beside"}
     assert resolved(files, database="/lib/l.db").model == "here"
