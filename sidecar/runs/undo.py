@@ -24,12 +24,12 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
-        restored = left = 0
+        restored, left = 0, len(ids)
         with revision.scope:
             for start in range(0, len(ids), PART_FILES):
-                left = len(ids) - start
-                restored += await library.write(partial(_undo_part, booked, ids[start : start + PART_FILES]))
-                left = max(0, left - PART_FILES)
+                part = ids[start : start + PART_FILES]
+                restored += await library.write(partial(_undo_part, booked, part))
+                left -= len(part)
     return Undone(run_id, restored, tagged - restored - left)
 
 
