@@ -14,7 +14,7 @@ import trio.testing
 from sidecar.demo.library import create_library
 from sidecar.library.connections import Shape
 from sidecar.library.faults import SENTENCES, Fault, LibraryError
-from sidecar.library.store import Library, open_library
+from sidecar.library.store import STATUS_PATIENCE_SECONDS, Library, open_library
 from sidecar.library.writer import Transaction
 from tests.harness import eventually, never
 
@@ -142,6 +142,44 @@ async def test_who_waited_for_an_opening_that_failed_does_not_wait_once_more(
         assert (faults, len(judged)) == ([Fault.LOCKED] * 5, 1)
         await read(library)
         assert len(judged) == 2, "a later call looks anew"
+
+
+async def test_who_has_more_patience_than_an_opening_that_failed_looks_once_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, begun, go = Library._judge, threading.Event(), threading.Event()
+
+    def refuse_status(self: Library, path: Path, patience_seconds: float) -> None:
+        if patience_seconds == STATUS_PATIENCE_SECONDS:
+            begun.set()
+            assert go.wait(PATIENCE_SECONDS)
+            raise LibraryError(Fault.LOCKED)
+        judge(self, path, patience_seconds)
+
+    monkeypatch.setattr(Library, "_judge", refuse_status)
+    found: list[int] = []
+
+    async def read() -> None:
+        found.append(await library.read(count))
+
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        nursery.start_soon(library.status)
+        assert await trio.to_thread.run_sync(begun.wait, PATIENCE_SECONDS)
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        go.set()
+    assert found == [10]
+
+
+async def test_a_read_knows_the_columns_that_the_shell_has_added_since_the_last_one(path: Path) -> None:
+    def is_dated(_connection: sqlite3.Connection, shape: Shape) -> bool:
+        return shape.has("audio_files", "updated_at")
+
+    async with open_library(path) as library:
+        assert not await library.read(is_dated)
+        with closing(sqlite3.connect(path)) as shell, shell:
+            shell.execute("ALTER TABLE audio_files ADD COLUMN updated_at DATETIME")
+        assert await library.read(is_dated)
 
 
 async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_library(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from tests import harness
-from tests.contract.scenes import propose
+from tests.contract.scenes import item, propose, said
 from tests.harness import NO_KEY, Library, Message
 
 
@@ -151,6 +151,24 @@ async def test_a_real_run_since_the_dry_run_wins(tmp_path: Path) -> None:
         assert [(failure["file_id"], failure["reason"]) for failure in failures] == [
             (file_id, "changed") for file_id in (1, 2, 3)
         ]
+
+
+async def test_a_run_since_the_dry_run_that_left_the_same_tags_wins_too(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    plain, caves = said(library, {}), {1: item("ambient", "calm", "inn-rest", "biome:cave time:night")}
+    async with standin.running(script=plain) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag(file_ids=[1])
+        before = library.tags(1)
+        gemini.script = said(library, caves)
+        run_id, _ = await propose(subject, file_ids=[1, 2])
+        gemini.script = plain
+        await subject.tag(file_ids=[1])
+        assert library.tags(1) == before
+        applied = await subject.result("apply_proposals", run_id=run_id)
+        assert (applied["applied_files"], applied["skipped_files"]) == (1, 1)
+        [failure] = (await subject.result("get_run", run_id=applied["run_id"]))["failures"]
+        assert (failure["file_id"], failure["reason"]) == (1, "changed")
+    assert library.tags(1) == before
 
 
 async def test_edits_deletions_and_retired_tags_since_the_dry_run(tmp_path: Path) -> None:
