@@ -118,9 +118,10 @@ def _usage(metadata: msgspec.Raw) -> Usage:
         counted = _counted.decode(metadata)
     except (msgspec.DecodeError, RecursionError):
         return Usage()
+    prompt_tokens = _count(counted.prompt_token_count)
     return Usage(
-        prompt_tokens=_count(counted.prompt_token_count),
-        cached_tokens=_count(counted.cached_content_token_count),
+        prompt_tokens=prompt_tokens,
+        cached_tokens=min(prompt_tokens, _count(counted.cached_content_token_count)),
         output_tokens=_count(counted.candidates_token_count),
         thoughts_tokens=_count(counted.thoughts_token_count),
     )

@@ -161,7 +161,10 @@ async def test_a_count_that_is_none_counts_nothing_and_is_in_the_way_of_no_run(
     tmp_path: Path, count: object
 ) -> None:
     library = harness.library(tmp_path, 6)
-    usage = {"promptTokenCount": count, "candidatesTokenCount": 5, "thoughtsTokenCount": count}
+    usage = {
+        "promptTokenCount": count, "cachedContentTokenCount": 9, "candidatesTokenCount": 5,
+        "thoughtsTokenCount": count,
+    }  # fmt: skip
 
     def script(received: Received) -> Reply:
         return standin.ok(harness.answers(received), usage=usage)
@@ -170,8 +173,8 @@ async def test_a_count_that_is_none_counts_nothing_and_is_in_the_way_of_no_run(
         for files in ([1, 2, 3, 4], [5, 6]):
             done = await subject.tag(file_ids=files, batch_size=1)
             assert (done["status"], done["processed_files"]) == ("completed", len(files))
-            used = [done["usage"][f"{name}_tokens"] for name in ("prompt", "output", "thoughts")]
-            assert used == [0, 5 * len(files), 0]
+            used = [done["usage"][f"{name}_tokens"] for name in ("prompt", "cached", "output", "thoughts")]
+            assert used == [0, 0, 5 * len(files), 0], "cached tokens are part of the prompt's"
 
 
 @pytest.mark.parametrize(
