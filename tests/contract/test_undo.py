@@ -169,6 +169,35 @@ async def test_what_a_person_changed_since_stays(tmp_path: Path) -> None:
         assert (await undo(subject, run_id))[0] == 0
 
 
+async def test_a_row_whose_id_another_one_has_by_now_comes_back_with_a_new_id(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    tag = "INSERT INTO rpg_tags (id, audio_file_id, tag_type, tag_value) VALUES (1001, ?, 'keyword', ?)"
+    library.execute(tag, 5, "biome:swamp")
+    before = library.tags(5)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(file_ids=[5, 6], mode="replace"))["run_id"]
+        library.execute(tag, 7, "biome:cave")
+        taken = library.query("SELECT * FROM rpg_tags WHERE id = 1001")
+        assert await undo(subject, run_id) == (2, 0)
+    assert library.tags(5) == before
+    assert library.query("SELECT * FROM rpg_tags WHERE id = 1001") == taken
+
+
+async def test_a_file_whose_row_a_trigger_of_the_shells_keeps_as_it_is_stays_as_a_whole(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag())["run_id"]
+        tagged = library.file(3), library.tags(3)
+        library.execute(
+            """CREATE TRIGGER kept BEFORE UPDATE OF genre ON audio_files WHEN OLD.id = 3
+                BEGIN SELECT RAISE(IGNORE); END"""
+        )
+        assert await undo(subject, run_id) == (19, 1)
+        assert (library.file(3), library.tags(3)) == tagged
+        library.execute("DROP TRIGGER kept")
+        assert await undo(subject, run_id) == (1, 19)
+
+
 async def test_an_applied_dry_run_is_undone(tmp_path: Path) -> None:
     library = used_by_people(tmp_path)
     before = files_and_tags(library)
