@@ -1,6 +1,7 @@
 """runs: a start chooses its files while no other process can tag them, and takes the lock from nobody for long."""
 
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import trio
 
 from sidecar.contract import AutoTagParams, RetryParams
 from sidecar.demo import standin
+from sidecar.library import queries
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.lock import RunLock
 from sidecar.library.run_writes import RunKind
@@ -92,6 +94,23 @@ async def test_a_library_that_cannot_be_read_is_waited_for_once(
         with pytest.raises(LibraryError):
             await runs.start(AutoTagParams(), SETTINGS)
     assert tries == 1
+
+
+async def test_a_file_that_is_deleted_while_a_retry_starts_is_no_unknown_id_of_the_callers(
+    failed: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = queries.still_untagged
+
+    def then_deleted(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:
+        found = find(connection, ids)
+        failed.execute("DELETE FROM audio_files WHERE id = 3")
+        return found
+
+    monkeypatch.setattr(queries, "still_untagged", then_deleted)
+    async with open_library(failed.path) as opened, trio.open_nursery() as nursery:
+        started, _ = await Runs(opened, lambda _: None, nursery).retry(RetryParams(), SETTINGS)
+        nursery.cancel_scope.cancel()
+    assert (started.status, started.total_files) == ("started", 20)
 
 
 async def test_files_that_a_person_has_named_are_told_from_those_of_a_retry(failed: harness.Library) -> None:

@@ -11,17 +11,20 @@ from sidecar.runs.selection import Selection, select
 MOST_NAMED_IDS = 20
 
 
-def chosen(file_ids: list[int] | None, batch_size: int) -> Callable[[sqlite3.Connection, Shape], Selection]:
+def chosen(
+    file_ids: list[int] | None, batch_size: int, *, named: bool = True
+) -> Callable[[sqlite3.Connection, Shape], Selection]:
     """A read of the files in the order in which a run would ask for them.
 
-    It raises RpcError -32602 for ids that no file has, sqlite3.Error.
+    It raises RpcError -32602 for ids that no file has where the caller has `named` them, sqlite3.Error.
     """
 
     def query(connection: sqlite3.Connection, _shape: Shape) -> Selection:
         if file_ids is None:
             ids = queries.untagged_ids(connection)
         else:
-            _refuse_unknown(connection, file_ids)
+            if named:
+                _refuse_unknown(connection, file_ids)
             ids = queries.without_excluded(connection, dict.fromkeys(file_ids))
         failed = run_reads.failed_before(connection, CONTENT_REASONS)
         return select(ids, failed, batch_size)

@@ -227,13 +227,15 @@ class Runs:
         try:
             lock = await take_run_lock(self._library)
         except (RpcError, LibraryError):
-            _, selection = await self._choice(asked, settings)  # what is amiss with the call itself comes first
+            _, selection = await self._choice(
+                asked, settings, named=named
+            )  # what is amiss with the call itself comes first
             if selection.total_files:
                 raise
             return _NOTHING, None
         with ExitStack() as until_under_way:
             until_under_way.callback(lock.release)
-            params, selection = await self._choice(asked, settings)
+            params, selection = await self._choice(asked, settings, named=named)
             if not selection.total_files:
                 return _NOTHING, None
             plan, allowance = await book(
@@ -249,11 +251,12 @@ class Runs:
         return Started(active.run_id, "started", "Auto-tagging started", total_files, total_batches), active
 
     async def _choice(
-        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings
+        self, asked: Callable[[], Awaitable[AutoTagParams]], settings: Settings, *, named: bool
     ) -> tuple[AutoTagParams, Selection]:
-        """Raises RpcError for files that do not exist, and for a missing key where there is something to tag."""
+        """Raises RpcError for named files that do not exist, and without a key where there is something to tag."""
         params = await asked()
-        selection = await self._library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
+        batch_size = params.batch_size or settings.batch_size
+        selection = await self._library.read(chosen(params.file_ids, batch_size, named=named))
         if selection.total_files and not settings.api_key:
             raise RpcError(
                 Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
