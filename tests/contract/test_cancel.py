@@ -40,6 +40,19 @@ async def test_a_cancel_behind_the_start_finds_its_run(tmp_path: Path) -> None:
         assert library.tagged == 0
 
 
+async def test_a_cancel_behind_a_long_batch_finds_the_run_that_its_last_member_starts(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    status = b'{"jsonrpc":"2.0","id":"s","method":"status"},' * 50
+    async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini, anew=True) as subject:
+        await subject.send_line(
+            b"[" + status + b'{"jsonrpc":"2.0","id":"a","method":"auto_tag_files"}]\n'
+            b'{"jsonrpc":"2.0","id":"b","method":"cancel"}'
+        )
+        answer = await subject.wait_for(lambda m: m.get("id") == "b")
+        assert answer["result"]["cancelled"] and answer["result"]["remaining_files"] == 60
+        assert library.tagged == 0
+
+
 async def test_a_run_that_a_notification_started_waits_for_no_answer_to_its_batch(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     gate = trio.Event()

@@ -168,3 +168,9 @@ async def test_a_run_completes_though_nobody_reads_stdout_or_stderr(tmp_path: Pa
         complete = await subject.complete(details["result"]["run_id"])
         assert complete["success"] and complete["processed_files"] == 400
         assert library.tagged == 400
+
+
+async def test_a_key_that_was_sent_in_the_place_of_a_name_is_not_repeated(tmp_path: Path) -> None:
+    async with harness.start(harness.library(tmp_path, 4)) as subject:
+        error = await subject.error(f"check {harness.KEY}")
+        assert error["code"] == -32601 and "`check [key]`" in error["message"]
