@@ -111,7 +111,7 @@ async def _estimated(library: Library, settings: Settings, params: EstimateParam
         tokens = sum(map(_prompt_tokens, _requests(connection, shape, settings, selection)))
         spent, files = run_reads.spent(connection)
         output_tokens = spent.output_tokens + spent.thoughts_tokens  # Gemini bills thoughts as output
-        a_file = output_tokens / files if files and output_tokens else prompts.OUTPUT_TOKENS_A_FILE
+        a_file = output_tokens / files if files > 0 and output_tokens else prompts.OUTPUT_TOKENS_A_FILE
         found = Estimate(
             selection.total_files,
             selection.total_batches,
