@@ -41,7 +41,7 @@ def installed() -> str | None:
 class Page:
     """The one page of a browser. `requests` and `complaints` grow while it loads."""
 
-    def __init__(self, commands: trio.lowlevel.FdStream, answers: trio.lowlevel.FdStream) -> None:
+    def __init__(self, commands: trio.abc.SendStream, answers: trio.abc.ReceiveStream) -> None:
         self._commands = commands
         self._answers = answers
         self._number = 0
