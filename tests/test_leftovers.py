@@ -34,9 +34,6 @@ ENDS = {
     "closed within the answer": Reply(drop="mid"),
     "timeout": Reply(delay_seconds=30),
 }
-# Where a request is cut off, httpx leaves its generators to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
 REQUEST = Request("rules", '{"files": []}', {"type": "ARRAY"})
 
 

@@ -14,9 +14,6 @@ from sidecar.rpc.methods import running_app
 from sidecar.runs.under_way import ActiveRun
 from sidecar.settings import Settings
 
-# Where a request is cut off, httpx leaves its generators to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
-
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["alone", "beside a cancel"])
 async def test_an_error_of_our_own_ends_its_run_and_nothing_else(tmp_path: Path, cancelled: bool) -> None:
