@@ -3,7 +3,7 @@
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
@@ -180,6 +180,41 @@ async def test_a_read_knows_the_columns_that_the_shell_has_added_since_the_last_
         with closing(sqlite3.connect(path)) as shell, shell:
             shell.execute("ALTER TABLE audio_files ADD COLUMN updated_at DATETIME")
         assert await library.read(is_dated)
+
+
+async def statuses(library: Library, calls: int = 200) -> set[bool]:
+    """What so many calls at the same time are told."""
+    found = set[bool]()
+
+    async def ask() -> None:
+        found.add((await library.status()).ok)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(calls):
+            nursery.start_soon(ask)
+    return found
+
+
+async def test_one_look_at_what_others_have_written_serves_every_status_that_waits_for_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, read = [], Library.read
+
+    async def counted(self: Library, query: Callable[[sqlite3.Connection, Shape], object]) -> object:
+        looks.append(query)
+        return await read(self, query)
+
+    monkeypatch.setattr(Library, "read", counted)
+    async with open_library(path) as library:
+        assert await statuses(library) == {True}
+        assert looks == []
+        with closing(sqlite3.connect(path)) as shell, shell:
+            shell.execute("UPDATE audio_files SET title = 'new'")
+        assert await statuses(library) == {True}
+        assert len(looks) == 1
+        with closing(sqlite3.connect(path)) as shell, shell:
+            shell.execute("DROP TABLE auto_tag_history")
+        assert await statuses(library) == {False}
 
 
 async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_library(path: Path) -> None:

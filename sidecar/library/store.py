@@ -7,6 +7,7 @@ it nothing is open.
 """
 
 import itertools
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -55,6 +56,8 @@ class Library:
         self._opened: _Identity | None = None
         self._log_path: Path | None = None
         self._judged: list[_LastWrite] = []
+        self._looking = trio.Lock()
+        self._looked_at = -math.inf
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
@@ -146,11 +149,18 @@ class Library:
         return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
 
     async def _look_again(self, path: Path) -> None:
-        """Judges the library once more where somebody has written since: tables may be gone, or damaged."""
-        written = self._written(path)
-        if written != self._judged:
-            await self.read(lambda *_: None)
-            self._judged = written
+        """Judges the library once more where somebody has written since: tables may be gone, or damaged.
+
+        One look serves all who asked before it began; a flood of them would fill the readers' places.
+        """
+        if self._written(path) == self._judged:
+            return
+        asked_at = trio.current_time()
+        async with self._looking:
+            if self._looked_at < asked_at:
+                began_at, written = trio.current_time(), self._written(path)
+                await self.read(lambda *_: None)
+                self._looked_at, self._judged = began_at, written
 
     def _written(self, path: Path) -> list[_LastWrite]:
         """Of the file and of its log: most writes touch the log only."""
