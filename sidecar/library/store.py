@@ -37,6 +37,7 @@ T = TypeVar("T")
 _Identity = tuple[int, int]
 _LastWrite = tuple[int, int] | None
 """When, and the size since; None where there is no file."""
+_Written = tuple[_LastWrite, _LastWrite]
 
 
 class _Refused(Struct, frozen=True):
@@ -55,7 +56,7 @@ class Library:
         self._nursery = nursery
         self._opened: _Identity | None = None
         self._log_path: Path | None = None
-        self._judged: list[_LastWrite] = []
+        self._judged: _Written | None = None
         self._looking = trio.Lock()
         self._looked_at = -math.inf
         self._writer: Writer | None = None
@@ -65,6 +66,7 @@ class Library:
         self._opening = trio.Lock()
         self._refused: _Refused | None = None
         self._uses = 0
+        self._writes = 0
         self._was_used = trio.Event()
         self._generations = itertools.count(1)
 
@@ -106,13 +108,22 @@ class Library:
             if self._writer is None:
                 self._writer = Writer(path, self._generations)
                 self._nursery.start_soon(self._writer.run)
-            return await self._writer.write(run, dates_reads=dates_reads)
+            self._writes += 1
+            try:
+                result = await self._writer.write(run, dates_reads=dates_reads)
+            finally:
+                self._writes -= 1
+            self._judged = self._written(path)  # by that transaction, which is what has been written since
+            return result
 
     @contextmanager
     def _use(self) -> Iterator[None]:
         self._uses += 1
         try:
             yield
+        except LibraryError:
+            self._judged = None  # `status` is to see for itself
+            raise
         finally:
             self._uses -= 1
             self._was_used.set()
@@ -151,9 +162,10 @@ class Library:
     async def _look_again(self, path: Path) -> None:
         """Judges the library once more where somebody has written since: tables may be gone, or damaged.
 
-        One look serves all who asked before it began; a flood of them would fill the readers' places.
+        While a transaction of ours is on its way that finds out, and what is written is our own. One look serves
+        all who asked before it began; a flood of them would fill the readers' places.
         """
-        if self._written(path) == self._judged:
+        if self._writes or self._written(path) == self._judged:
             return
         asked_at = trio.current_time()
         async with self._looking:
@@ -162,9 +174,9 @@ class Library:
                 await self.read(lambda *_: None)
                 self._looked_at, self._judged = began_at, written
 
-    def _written(self, path: Path) -> list[_LastWrite]:
+    def _written(self, path: Path) -> _Written:
         """Of the file and of its log: most writes touch the log only."""
-        return [_last_write(path), _last_write(self._log_path) if self._log_path else None]
+        return _last_write(path), _last_write(self._log_path) if self._log_path else None
 
     def close(self) -> None:
         """Closes what is open; the writer ends when it has finished its transaction."""
