@@ -2,6 +2,7 @@
 
 from array import array
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,16 @@ def test_suspects_that_are_not_asked_for_do_not_come_in() -> None:
 def test_nothing_makes_no_batches() -> None:
     selection = select(array("q"), {1}, 50)
     assert (selection.total_files, selection.total_batches, list(selection.batches())) == (0, 0, [])
+
+
+@pytest.mark.parametrize(
+    ("ids", "each_bytes"), [([1, 2**32 - 1], 4), ([1, 2**32], 8), ([-1, 1], 8), ([2**63 - 1], 8)]
+)
+def test_ids_take_half_of_the_memory_where_they_can(ids: list[int], each_bytes: int) -> None:
+    for suspects in (set[int](), {7}):
+        selection = select(array("q", ids), suspects, 50)
+        assert list(selection.batches()) == [ids]
+        assert selection.ids.itemsize == each_bytes
 
 
 @given(st.lists(st.integers(1, 200), unique=True), st.sets(st.integers(1, 200)), st.integers(1, 7))
