@@ -39,6 +39,7 @@
       failures: all("summary").map(text),
       buttons: Object.fromEntries(all("button, summary").map((button) => [text(button), !button.disabled])),
       places: Object.fromEntries(all("button, input, summary, select").map((field) => [name(field), place(field)])),
+      numbers: Object.fromEntries(all('input[type="number"]').map((field) => [name(field), field.value])),
       focus: document.activeElement === document.body ? "" : name(document.activeElement),
       fits: document.documentElement.scrollWidth <= innerWidth,
     };
@@ -80,7 +81,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     const everything = { subtree: true, childList: true, characterData: true, attributes: true };
     new MutationObserver(report).observe(document.documentElement, everything);
-    for (const event of ["focusin", "toggle", "transitionend"]) document.addEventListener(event, report, true);
+    for (const event of ["focusin", "input", "toggle", "transitionend"]) document.addEventListener(event, report, true);
     window.addEventListener("resize", report);
     report();
   });

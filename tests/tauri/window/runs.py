@@ -12,6 +12,8 @@ from tests.tauri.window.desktop import Desktop, State, Window
 
 FILES = 120
 BATCH = 10
+FIELD = "Files in one request"
+TYPED_SECONDS = 3
 START = "Start tagging"
 FINISHED = "Tagging is finished"
 
@@ -29,10 +31,15 @@ class Holding:
 async def start_run(window: Window) -> int:
     """Small batches, then Start; the index of the states that follow."""
     await window.press("Options")
-    await window.see(lambda state: "Files in one request" in state["places"])
-    await window.press("Files in one request")
-    await window.key("ctrl+a")
-    await window.type(str(BATCH))
+    await window.see(lambda state: FIELD in state["places"])
+    await window.press(FIELD)
+    for _ in range(3):  # a person looks at what is typed, too: a busy machine has lost a key
+        since = len(window.states)
+        await window.key("ctrl+a")
+        await window.type(str(BATCH))
+        with trio.move_on_after(TYPED_SECONDS):
+            await window.see(lambda state: state["numbers"][FIELD] == str(BATCH), since)
+            break
     return await window.press(START)
 
 
