@@ -1,10 +1,11 @@
-"""The folder `_MEI…` into which a onefile unpacks itself: removed by us where its bootloader no longer can.
+"""The folder `_MEI…` into which a onefile unpacks itself: emptied by us, since its bootloader may be killed.
 
 A onefile is two processes: the bootloader unpacks, starts Python, waits for it and removes the folder. A
-shell kills what it has started, the bootloader; so Python removes the folder when it is left alone, and
-at each start what earlier kills have left. The folder's name holds the bootloader's pid, in hex
-(pyi_utils_posix.c and pyi_utils_win32.c of PyInstaller 6.22). `MARKER`, unpacked before all else, tells
-our folders from those of other programs; Python holds a lock on it for as long as it lives.
+shell kills what it has started, the bootloader, at any instant: also between Python's end and its own. So Python
+empties the folder as its last act, removes it too when it is left alone, and removes at each start what earlier
+kills have left. The folder's name holds the bootloader's pid, in hex (pyi_utils_posix.c and pyi_utils_win32.c of
+PyInstaller 6.22). `MARKER`, unpacked before all else and removed after all else, tells our folders from those of
+other programs; Python holds a lock on it for as long as it lives.
 
 Outside of a onefile everything in here does nothing.
 """
@@ -15,6 +16,7 @@ import re
 import shutil
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -51,13 +53,16 @@ def claim() -> None:
 
 
 def release() -> None:
-    """Removes the folder when the bootloader, whose task it is, is gone. The last act of the process.
+    """Empties the folder; removes it when the bootloader is gone, which warns of one that is not there any more.
 
-    POSIX only: Windows removes no file that is mapped into a process, and leaves it to the next `sweep`.
+    The last act of the process. POSIX only: Windows removes no file that is mapped into a process, and leaves that
+    to the bootloader or the next `sweep`.
     """
     path = folder()
-    if path is not None and _held and sys.platform != "win32" and os.getppid() != _pid_in(path.name):
-        shutil.rmtree(path, ignore_errors=True)
+    if path is not None and _held and sys.platform != "win32":
+        _empty(path)
+        if os.getppid() != _pid_in(path.name):
+            _remove(path)
 
 
 def leave(code: int) -> NoReturn:
@@ -73,7 +78,7 @@ def sweep() -> None:
         return
     for path in own.parent.glob("_MEI*"):
         if path != own and _is_abandoned(path):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
 
 def is_alive(pid: int) -> bool:
@@ -89,6 +94,23 @@ def is_alive(pid: int) -> bool:
     except OSError:
         pass  # another user's
     return True
+
+
+def _remove(path: Path) -> None:
+    _empty(path)
+    with suppress(OSError):
+        path.rmdir()
+
+
+def _empty(path: Path) -> None:
+    """Removes what is in the folder, as far as that goes; the marker last, by which `sweep` knows a rest."""
+    with suppress(OSError):
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == MARKER):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    entry.unlink()
 
 
 def _pid_in(name: str) -> int | None:

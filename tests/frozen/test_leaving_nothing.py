@@ -146,6 +146,50 @@ async def test_a_start_sweeps_what_the_dead_have_left_and_nothing_else(temp: Pat
     link.unlink()
 
 
+async def test_a_bootloader_that_is_killed_between_pythons_end_and_its_own_leaves_an_empty_folder_at_most(
+    temp: Path,
+) -> None:
+    """An app that closes does so: it asks for the end, and kills what it has started while that is under way."""
+    async with harness.start(None) as subject:
+        tree = Tree(subject, (await subject.result("status"))["pid"])
+        [folder] = temp.iterdir()
+        tree.bootloader.suspend()
+        await subject.send("shutdown")
+        await harness.none_left([tree.python], END_SECONDS)
+        assert list(folder.iterdir()) == []
+        tree.bootloader.kill()
+        await harness.none_left([tree.bootloader])
+    await _check_it_is_swept(temp, folder)
+
+
+async def test_whatever_is_left_where_both_are_killed_while_the_folder_is_removed_is_swept(temp: Path) -> None:
+    partly = 0
+    for _ in range(10):
+        async with harness.start(None) as subject:
+            tree = Tree(subject, (await subject.result("status"))["pid"])
+            [folder] = temp.iterdir()
+            whole = len(list(folder.iterdir()))
+            tree.bootloader.suspend()
+            await subject.send("shutdown")
+            with trio.fail_after(END_SECONDS):
+                while len(list(folder.iterdir())) == whole:
+                    await trio.lowlevel.checkpoint()
+            tree.python.kill()
+            tree.bootloader.kill()
+            await harness.none_left([tree.python, tree.bootloader], END_SECONDS)
+        partly += len(list(folder.iterdir())) > 0
+        await _check_it_is_swept(temp, folder)
+    assert partly, "not one was killed in time"
+
+
+async def _check_it_is_swept(temp: Path, folder: Path) -> None:
+    async with harness.start(None) as subject:
+        await subject.result("status")
+        await harness.eventually(lambda: not folder.exists())
+        assert len(list(temp.iterdir())) == 1
+    assert list(temp.iterdir()) == []
+
+
 async def _leave_a_folder(temp: Path) -> Path:
     """Kills both processes of a launch so that neither gets to remove its folder."""
     async with harness.start(None) as subject:

@@ -71,6 +71,9 @@ def check_bar(states: list[State]) -> None:
 
 
 async def check_nothing_left(desktop: Desktop, gemini: StandIn) -> None:
-    """No open request; no folder of a onefile, which its bootloader removes last, after the 2 s of an exit."""
+    """No open request; nothing in a onefile's folder.
+
+    The folder is its bootloader's to remove, which Tauri kills while an app ends: it may be there, empty.
+    """
     await harness.eventually(lambda: gemini.open_requests == 0, 2.0)
-    await harness.eventually(lambda: not list(desktop.temporary.glob("_MEI*")))
+    await harness.eventually(lambda: not list(desktop.temporary.glob("_MEI*/*")))
