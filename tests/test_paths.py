@@ -58,6 +58,13 @@ HOMES = [
     "/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
     "../../home/ann/",
+    "/srv/media/sounds/../../../home/ann/",
+    "/srv/./media/../../home/ann/",
+    "/../../home/ann/",
+    "C:\\Sounds\\..\\Users\\ann\\",
+    "D:/Sounds/Old/../../../Users/ann/",
+    "file:///srv/%2E%2E/home/ann/",
+    "sounds/../../../home/ann/",
     "/mnt/disk/home/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/Volumes/Backup/Mac/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/var/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
@@ -154,6 +161,12 @@ def test_of_two_homes_on_one_disk_neither_name_is_left(ann: str, bob: str) -> No
 )
 def test_below_a_root_the_home_of_who_is_named_above_is_cut_too(path: str, root: str, expected: str) -> None:
     assert relative_path(path, root) == expected
+
+
+def test_a_folder_that_is_left_again_counts_in_the_root_as_little_as_in_a_path() -> None:
+    paths = ["/srv/sounds/new/../Dungeon/a.mp3", "/srv/sounds/new/../Town/b.mp3"]
+    root = common_root(*paths)
+    assert [relative_path(path, root) for path in paths] == ["Dungeon/a.mp3", "Town/b.mp3"]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ _OVER_LIBRARIES = re.compile(
     re.IGNORECASE,
 )
 """A root that is no library's folder, but a disk's, or what disks and several libraries have in common."""
+_PIECE = re.compile(r"[^\\/]*[\\/]+|[^\\/]+")
+"""A folder with its separator, or the file's name."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://[^/]*", re.IGNORECASE)
 _ANCHOR = re.compile(r"^(?:[\\/]{2}[?.][\\/])?(?:/*[A-Za-z]:)?[\\/]*")
 _WINDOWS = re.compile(r"^(?:/*[A-Za-z]:|\\)")
@@ -80,7 +82,7 @@ def relative_path(path: str, root: str) -> str:
     Outside both, without URL scheme, host, drive and leading separators. Never empty for a path that ends in
     a name.
     """
-    local, root = _local(path, root)
+    local, root = map(_straight, _local(path, root))
     shared = len(root) if local.startswith(root) else 0
     home = _HOME.match(local)
     cut = max(home.end() if home else 0, shared, _below_deep_home(local, shared, home))
@@ -97,6 +99,21 @@ def _local(path: str, root: str) -> tuple[str, str]:
     host = _URL.match(path)
     cut = host.end() if host else 0
     return path[cut:], root[cut:] if root.startswith(path[:cut]) else ""
+
+
+def _straight(path: str) -> str:
+    """Without the folders that a `..` leaves again: the one that it leads to may be a home."""
+    if ".." not in path:
+        return path
+    kept: list[str] = []
+    for piece in _PIECE.findall(path):
+        name, above = (part.rstrip("\\/") for part in (piece, kept[-1] if kept else ".."))
+        is_top = not above or above.endswith(":")
+        if name == ".." and not is_top and above != "..":
+            kept.pop()
+        elif name != "." and not (name == ".." and is_top):
+            kept.append(piece)
+    return "".join(kept)
 
 
 def _below_deep_home(path: str, shared: int, top: re.Match[str] | None) -> int:
