@@ -220,6 +220,11 @@ def test_a_string_in_place_of_a_list_is_a_list_of_it() -> None:
     assert read([item(1, moods="eerie"), item(2)]) == WHOLE
 
 
+@pytest.mark.parametrize("several", ["eerie; calm", "eerie, calm", ";eerie;calm,"])
+def test_a_string_may_hold_several(several: str) -> None:
+    assert read([item(1, moods=several)], count=1).usable[0].moods == ("eerie", "calm")
+
+
 def test_absent_and_null_fields_are_empty() -> None:
     assert read([{"id": 1, "genre": None, "moods": None}], count=1) == Reading({0: RawTags()}, (), ())
 

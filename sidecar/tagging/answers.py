@@ -145,11 +145,11 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:
-    """A list of strings (absent: none, one string: a list of it); None when it is something else."""
+    """A list of strings (absent: none; one string: its parts between commas or semicolons); None for what else."""
     if value is None:
         return ()
     if isinstance(value, str):
-        return (value,)
+        return tuple(re.split("[;,]", value))
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return tuple(value)
     return None
