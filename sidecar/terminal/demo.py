@@ -36,9 +36,10 @@ async def demo(options: argparse.Namespace, settings: Settings, redactor: Redact
         return sorry(f"--real needs your Gemini API key: set {KEY_VARIABLES[0]} and run it again.", 2)
     if options.files < 1:
         return sorry("--files must be at least 1.", 2)
-    path = Path(options.database or "")
+    named = settings.database if options.database else None
+    path = named or Path()
     try:
-        path = Path.cwd() / (options.database or tempfile.mkdtemp(prefix="ligeia-demo-") + "/library.db")
+        path = Path.cwd() / (named or tempfile.mkdtemp(prefix="ligeia-demo-") + "/library.db")
         create_library(path, files=options.files, root=_ROOT)
     except FileExistsError:
         return sorry(f"{path} exists already; the demo makes a new library. Name another file.", 2)

@@ -30,6 +30,16 @@ async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the home folder of a process comes from USERPROFILE there")
+async def test_the_demos_library_may_be_named_from_the_home_folder(tmp_path: Path) -> None:
+    """A shell makes a path of it; Windows has none that does."""
+    ended = await run(
+        "demo", "--files", "1", "--database", "~/demo.db", env=environment() | {"HOME": str(tmp_path)}
+    )
+    assert ended.returncode == 0
+    assert tagged(tmp_path / "demo.db") == 1
+
+
 async def test_the_demo_counts_what_it_tagged_and_in_the_right_number(tmp_path: Path) -> None:
     one, some = tmp_path / "one.db", tmp_path / "some.db"
     ended = await run("demo", "--files", "1", "--database", str(one), env=environment())
