@@ -76,6 +76,7 @@ def test_a_wrong_value_is_refused_with_the_fields_name_and_one_full_stop() -> No
         (params.ExclusionParams, {"glob": ""}, "`glob`: at least 1 character."),
         (params.ConfigureParams, {"base_url": "here"}, "`base_url`: this text cannot be one."),
         (params.AutoTagParams, {"file_ids": [1, 2**63]}, "`file_ids[1]`: at most 9,223,372,036,854,775,807."),
+        (params.UntaggedParams, {"after_id": -(2**63) - 1}, "`after_id`: at least -9,223,372,036,854,775,808."),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_with_the_bound(

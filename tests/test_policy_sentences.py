@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar.gemini.failures import Failure, GeminiError
-from sidecar.gemini.policy import GiveUp, Halve, Limits, Tries, ended_by_outage, verdict
+from sidecar.gemini.policy import End, GiveUp, Halve, Limits, Tries, ended_by_outage, ended_by_versions, verdict
 from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import why_ended
 
@@ -42,6 +42,15 @@ def test_a_page_of_somebody_else_asks_to_look_for_a_sign_in() -> None:
     sentence = "Gemini's answer could not be used (the detail)."
     assert told(Failure.FOREIGN_PAGE) == f"{sentence} Check whether the network asks for a sign-in."
     assert told(Failure.UNUSABLE) == sentence
+
+
+def test_an_end_whose_sentence_says_what_to_do_is_told_by_it_alone() -> None:
+    error = GeminiError(Failure.SETTING, "the detail")
+    end = verdict(error, Tries(), LIMITS, 0.5, datetime(2026, 3, 1, tzinfo=UTC))
+    assert isinstance(end, End)
+    assert why_ended(end, RunKind.UNTAGGED) == "Requests cannot be sent with these settings: the detail."
+    versions = why_ended(ended_by_versions(GeminiError(Failure.UNKNOWN_FIELD, "the detail.")), RunKind.UNTAGGED)
+    assert versions.endswith("(the detail). Update Ligeia.")
 
 
 @pytest.mark.parametrize(

@@ -276,11 +276,12 @@ def decode_params(kind: type[P], raw: bytes | None) -> P:
 
 
 _OUT_OF_BOUNDS = re.compile(
-    r"Expected `(?P<type>[^`]+)` (?P<length>of length )?(?P<sign>>=|<=|>|<) (?P<bound>[0-9.e+-]+)"
+    r"Expected `(?:(?P<text>str)|[a-z]+)` (?:of length )?(?P<sign>>=|<=|>) (?P<bound>[0-9.e+-]+)"
     r" - at `\$\.(?P<place>[^`]+)`"
 )
 _OF_ANOTHER_FORM = re.compile(r"Expected `str` matching regex .+ - at `\$\.(?P<place>[^`]+)`", re.DOTALL)
-_SIGNS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_SIGNS = {">=": "at least", "<=": "at most", ">": "more than"}
+"""No parameter has a bound of another kind, nor a list one: what comes then is told in msgspec's words."""
 
 
 def _in_words(refusal: str) -> str:
@@ -290,9 +291,7 @@ def _in_words(refusal: str) -> str:
     if (found := _OUT_OF_BOUNDS.fullmatch(refusal)) is None:
         return f"{refusal}.".replace("`$.", "`")
     bound, unit = found["bound"], ""
-    if found["length"]:
-        unit = " entries" if found["type"].startswith("array") else " characters"
-    if bound == "1":
-        unit = unit.replace("characters", "character").replace("entries", "entry")
+    if found["text"]:
+        unit = " character" if bound == "1" else " characters"
     number = f"{int(bound):,}" if bound.removeprefix("-").isdecimal() else f"{float(bound):,.10g}"
     return f"`{found['place']}`: {_SIGNS[found['sign']]} {number}{unit}."
