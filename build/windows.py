@@ -45,6 +45,8 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE to, SIZE_T size) { return Sy
 """bcryptprimitives.dll, which Wine 8 lacks and Rust's standard library asks for (in pydantic, say)."""
 TESTS = ["tests", "--ignore=tests/bench", "--ignore=tests/tauri", "--deselect=tests/test_histories.py"]
 """Histories open thousands of databases, which takes Wine an hour."""
+AT_ONCE = ["-n", "8", "--dist", "loadfile", "--no-loadscope-reorder"]
+"""Tests wait for Wine more than for a core: half an hour, which one after the other are many."""
 
 
 class WindowsError(Exception):
@@ -73,7 +75,7 @@ def check() -> int:
     """Everything, up to the first step that fails."""
     steps = [
         ["build/dev.py", "demo", "--files", "60"],
-        ["build/dev.py", "test", "-m", "not system", *TESTS],
+        ["build/dev.py", "test", "-m", "not system", *AT_ONCE, *TESTS],
         ["build/freeze.py"],
     ]
     for step in steps:

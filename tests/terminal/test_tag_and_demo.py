@@ -1,5 +1,6 @@
 """`tag` and `demo` as a person runs them: processes of their own, without a terminal on stdout."""
 
+import os
 import re
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from tests.terminal.scenes import LIMIT_SECONDS, environment, run, tagged
 async def test_the_demo_tags_its_sample_and_shows_it(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
     ended = await run("demo", "--files", "60", "--database", str(path), env=environment())
-    text = ended.stdout.decode()
+    text = ended.stdout.decode().replace(os.linesep, "\n")
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert tagged(path) == 60
     assert "Tagging 60 files in 3 batches\n" in text
@@ -102,7 +103,7 @@ async def test_tag_tags_the_library_in_plain_lines(library: Path) -> None:
         assert b"\x1b" not in ended.stdout
         assert tagged(library) == 60
         again = await run("tag", "--database", str(library), env=environment(standin))
-        assert (again.returncode, again.stdout) == (0, b"No untagged files found\n")
+        assert (again.returncode, again.stdout.decode().splitlines()) == (0, ["No untagged files found"])
 
 
 @pytest.mark.parametrize("before", [True, False])
