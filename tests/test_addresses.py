@@ -1,11 +1,11 @@
-"""contract.addresses: which base URLs requests can be sent to."""
+"""contract.addresses: which base URLs and models requests can be sent to."""
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.contract.addresses import base_url_fault
+from sidecar.contract.addresses import base_url_fault, is_model_id
 from sidecar.settings import DEFAULT_BASE_URL
 
 AUTHORITY = st.text(st.sampled_from("aZ09.-_:[]@x%é☃ß\u3002\u0661/?#\\ ") | st.characters(), max_size=12)
@@ -66,3 +66,10 @@ def test_what_is_taken_the_http_library_and_the_socket_module_take_too(url: str)
     if not base_url_fault(url):
         taken = httpx.URL(url)
         assert taken.host and taken.raw_host.decode().encode("idna")
+
+
+def test_a_models_name_is_a_part_of_the_address_that_stays_one() -> None:
+    for name in ("gemini-3.5-flash-lite", "tunedModels/my_own.1", "7b"):
+        assert is_model_id(name)
+    for name in ("", "../x", "a/../b", "a b", "a?b", "/a", "m\n", "a" * 129):
+        assert not is_model_id(name)

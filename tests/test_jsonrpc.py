@@ -159,6 +159,18 @@ def test_half_a_character_costs_nothing_but_itself(half: bytes) -> None:
     assert json.loads(call.params) == {"hints": "a" + "\ufffd" * (len(half) // 6) + "\\ud83d🎲"}
 
 
+def test_half_a_character_in_a_notification_costs_nothing_but_itself() -> None:
+    call = only(b'{"jsonrpc":"2.0","method":"configure","params":{"hints":"\\ud83d"}}')
+    assert isinstance(call, Call) and call.params is not None and call.id is None
+    assert json.loads(call.params) == {"hints": "\ufffd"}
+
+
+def test_half_a_character_in_one_id_of_a_batch_leaves_none_that_could_be_answered() -> None:
+    message = read(b'[{"jsonrpc":"2.0","id":"\\ud800","method":"m"},{"jsonrpc":"2.0","id":1,"method":"m"}]')
+    [refused] = message.items
+    assert isinstance(refused, Refusal) and refused.code is Code.PARSE_ERROR and refused.id == b"null"
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 

@@ -105,6 +105,15 @@ def test_a_tag_with_several_rows_is_told_once_with_a_description(rows: list[Voca
     assert vocabulary.find(TagType.KEYWORD, "Biome / Cave") == "biome:cave"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [VocabularyTag(TagType.GENRE, "metal", "A heavy sort"), VocabularyTag(TagType.GENRE, "metal", None, "Rock")],
+)
+def test_of_rows_of_one_tag_the_one_that_says_more_is_told(told: VocabularyTag) -> None:
+    rows = [VocabularyTag(TagType.GENRE, "metal"), told]
+    assert Vocabulary(rows).tags == Vocabulary(rows[::-1]).tags == (told,)
+
+
 def test_a_mood_that_the_mood_column_would_cut_in_two_is_none() -> None:
     cut = [VocabularyTag(kind, "dark; cold") for kind in TagType]
     vocabulary = Vocabulary([*TAGS, *cut])

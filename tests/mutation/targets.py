@@ -37,6 +37,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "b'{[X'": "no JSON value begins with X",
         "0123456789X": "no JSON value begins with X",
         "→ return raw.startswith(b'\"')": "the other half is its shortcut",
+        "→ if (whole := ": "a shortcut: a line that can be read holds no half of a character",
         "b'\"2.0\"X'": "without the shortcut the other half says the same",
     },
     "sidecar.contract.params": {
@@ -63,8 +64,6 @@ EXPLAINED: dict[str, dict[str, str]] = {
     },
     "sidecar.tagging.tags": {
         "suggestion.genre, mood, tuple": "without any mood nothing is decided",
-        "→ return mood if len": "a valid mood is not empty; the `or` tells mypy so",
-        "→ return mood or 'X' if": "a valid mood is not empty; the `or` tells mypy so",
     },
     "sidecar.library.writer": {
         "CapacityLimiter(2)": "a limiter of its own for one thread",
