@@ -113,17 +113,17 @@ def decide_batch(batch: Batch, asked: Asked, mappings: Mappings, vocabulary: Voc
     return Decided(vocabulary, changes, not_tagged, used, sum_of(sources))
 
 
-def prepare(decisions: Decided, terms: Terms, *, files_written: bool = False) -> Prepared:
-    """Decisions as rows. `files_written`: those of the files stand already."""
+def prepare(decisions: Decided, terms: Terms, *, is_written: bool = False) -> Prepared:
+    """Decisions as rows. `is_written`: those of files and mappings stand already."""
     outcome = BatchOutcome(
         terms.total_files - len(decisions.not_tagged), failures_of(decisions.not_tagged, terms.paths)
     )
     dry_run = terms.dry_run
     rows = rows_of(
         terms.stamp,
-        () if dry_run or files_written else decisions.changes,
+        () if dry_run or is_written else decisions.changes,
         proposals=(_proposal(entry) for entry in decisions.changes) if dry_run else (),
-        used=None if dry_run else decisions.used,
+        used=None if dry_run or is_written else decisions.used,
         failures=outcome.failures,
         batch=_count(terms, outcome, decisions.sources),
     )
@@ -155,7 +155,7 @@ def commit(
 
 
 def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Tables | None) -> Written:
-    """Writes it; in a careful transaction without the files that the database refuses.
+    """Writes it; in a careful transaction without the files and mappings that the database refuses.
 
     Raises sqlite3.Error, LibraryError where the database is another than the run's or has no vocabulary any more.
     """
@@ -164,7 +164,7 @@ def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Table
         raise LibraryError(Fault.NO_VOCABULARY)
     run_writes.require_run(connection, terms.stamp.row, terms.stamp.run_id)
     if transaction.careful and not terms.dry_run:
-        ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, files_written=True)
+        ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, is_written=True)
     write_rows(connection, ready.rows)
     learnt = [] if terms.dry_run else [entry for entry in ready.decided.used if not entry.saved]
     return Written(ready.outcome, learnt, tables)
@@ -202,9 +202,16 @@ def _without(decisions: Decided, others: dict[int, NotTagged]) -> Decided:
 
 
 def _unless_refused(connection: sqlite3.Connection, decisions: Decided, stamp: Stamp) -> Decided:
-    """Writes the files one by one; without those that the database refuses."""
+    """Writes files and mappings one by one; without those that the database refuses."""
+    used = decisions.used
+
+    def write_mapping(entry: Mapping) -> None:
+        write_rows(connection, rows_of(stamp, used=Counter({entry: used[entry]})))
+
     stopped = refused(connection, decisions.changes, lambda entry: write_rows(connection, rows_of(stamp, [entry])))
-    return _without(decisions, dict.fromkeys((entry.snapshot.file.id for entry in stopped), REFUSED))
+    decisions = _without(decisions, dict.fromkeys((entry.snapshot.file.id for entry in stopped), REFUSED))
+    unsaved = refused(connection, [*used], write_mapping)
+    return replace(decisions, used=Counter({entry: used[entry] for entry in used.keys() - unsaved}))
 
 
 # --- afterwards ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import trio
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from tests import harness
+from tests.contract.scenes import item, said
 
 
 async def test_files_changed_or_deleted_in_the_middle_are_skipped(tmp_path: Path) -> None:
@@ -133,3 +134,19 @@ async def test_a_trigger_that_refuses_one_file_fails_that_file_only(tmp_path: Pa
         library.execute("DROP TRIGGER no_seven")
         again = await subject.tag()
         assert (again["total_files"], again["processed_files"]) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["ABORT", "FAIL"])
+async def test_a_trigger_that_refuses_a_mapping_fails_no_file(tmp_path: Path, how: str) -> None:
+    library = harness.library(tmp_path, 20)
+    pub, cave = (item("folk:tavern", "calm", "inn-rest", word) for word in ("pub", "cavern"))
+    script = said(library, {1: pub, 2: cave, 12: pub, 13: cave})
+    row = f"BEGIN SELECT RAISE({how}, 'not this one'); END"
+    library.execute(f"CREATE TRIGGER no_pub BEFORE INSERT ON tag_mapping_cache WHEN NEW.invalid_tag = 'pub' {row}")
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(batch_size=10, max_parallel=1)
+        assert (done["processed_files"], done["failed_files"], done["status"]) == (20, 0, "completed")
+        assert [received.kind for received in gemini.journal].count("mapping") == 1
+        [kept] = await subject.result("list_tag_mappings")
+        assert (kept["invalid_tag"], kept["usage_count"]) == ("cavern", 2)
+        assert library.tags(1) == library.tags(12) == {("occasion", "inn-rest"), ("keyword", "place:tavern")}
