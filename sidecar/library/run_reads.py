@@ -121,7 +121,7 @@ def spent(connection: sqlite3.Connection) -> tuple[Usage, int]:
                 AND run IN (SELECT run FROM auto_tag_batches WHERE requests > 0))""",
         _UNANSWERED,
     ).fetchone()[0]
-    return spent_since(connection, ""), int(files)
+    return _spent(connection), int(files)
 
 
 def batches(connection: sqlite3.Connection, row: int) -> list[BatchRow]:
@@ -141,12 +141,10 @@ def sources(connection: sqlite3.Connection, row: int) -> Sources:
     return Sources(*connection.execute(f"SELECT {sums} FROM auto_tag_batches WHERE run = ?", (row,)).fetchone())
 
 
-def spent_since(connection: sqlite3.Connection, moment: str) -> Usage:
-    """What all runs have spent since then (RFC 3339 UTC). Needs the tables."""
-    sums = ", ".join(f"ifnull(sum({name}), 0)" for name in _USAGE)
-    return Usage(
-        *connection.execute(f"SELECT {sums} FROM auto_tag_batches WHERE ended_at >= ?", (moment,)).fetchone()
-    )
+def spent_on(connection: sqlite3.Connection, day: str) -> Usage:
+    """What all runs have spent on that day (`YYYY-MM-DD` in UTC). Needs the tables."""
+    # Not all since its beginning: where the clock was wrong, rows of days to come would count on every one.
+    return _spent(connection, "WHERE substr(ended_at, 1, 10) = ?", day)
 
 
 def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
@@ -183,6 +181,11 @@ def running_run(connection: sqlite3.Connection) -> str | None:
         f"SELECT run_id FROM auto_tag_runs WHERE status = ? {_LATEST}", (RunStatus.RUNNING,)
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def _spent(connection: sqlite3.Connection, where: str = "", *values: str) -> Usage:
+    sums = ", ".join(f"ifnull(sum({name}), 0)" for name in _USAGE)
+    return Usage(*connection.execute(f"SELECT {sums} FROM auto_tag_batches {where}", values).fetchone())
 
 
 def _word(kind: type[Word], text: str | None) -> Word | None:

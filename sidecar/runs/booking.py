@@ -64,7 +64,7 @@ async def book(
         connection = transaction.connection
         tables, root = knowledge.newer(transaction), queries.library_root(connection)
         row = book_run(transaction, knowledge, tables, new, root)
-        return row, root, run_reads.spent_since(connection, f"{now:%Y-%m-%d}"), tables
+        return row, root, run_reads.spent_on(connection, f"{now:%Y-%m-%d}"), tables
 
     row, root, spent_today, tables = await library.write(write)
     knowledge.adopt(tables)

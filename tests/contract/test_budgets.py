@@ -113,6 +113,17 @@ async def test_a_budget_a_day_counts_what_earlier_processes_spent(tmp_path: Path
             assert (await tagged_by(subject))["status"] == "completed"
 
 
+async def test_a_budget_a_day_counts_nothing_of_days_to_come(tmp_path: Path) -> None:
+    """A clock that was wrong has put spending there."""
+    library = harness.library(tmp_path, 40)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await tagged_by(subject, file_ids=list(range(1, 21)))
+        _move_spending(library, "+1 day")
+        await subject.result("set_budget", max_requests=2, per="day")
+        done = await tagged_by(subject)
+        assert (done["status"], done["processed_files"], gemini.arrived) == ("completed", 20, 4)
+
+
 def _move_spending(library: Library, by: str) -> None:
     """As if what was spent so far had been spent on another day."""
     moved = "strftime('%Y-%m-%dT%H:%M:%S+00:00', ended_at, ?)"
