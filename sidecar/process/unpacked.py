@@ -25,7 +25,7 @@ MARKER: Final = ".ligeia-sidecar"
 
 _NAME: Final = re.compile(r"_MEI([0-9a-f]{8})")
 _held: Final[list[int]] = []
-"""The descriptor of our lock, once `claim` has taken it."""
+"""The descriptors of our locks, once `claim` has taken them."""
 
 
 def folder() -> Path | None:
@@ -47,8 +47,9 @@ def claim() -> None:
     """
     path = folder()
     fd = None if path is None else _locked(path / MARKER)
-    if fd is not None:
+    if path is not None and fd is not None:
         _held.append(fd)
+        _keep_from_cleaners(path)
         atexit.register(release)
 
 
@@ -111,6 +112,18 @@ def _empty(path: Path) -> None:
             else:
                 with suppress(OSError):
                     entry.unlink()
+
+
+def _keep_from_cleaners(path: Path) -> None:
+    """systemd-tmpfiles takes away what nobody has touched in the temp folder for days, but for what lies in a
+    folder that is locked itself: https://systemd.io/TEMPORARY_DIRECTORIES.
+    """
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+        with suppress(OSError):
+            _held.append(os.open(path, os.O_RDONLY))
+            fcntl.flock(_held[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _pid_in(name: str) -> int | None:
