@@ -69,7 +69,11 @@ class RunAtFirstLook(types.ModuleType):
         with self.__dict__["_lock"]:
             if self.__dict__.pop("_is_waiting", False):
                 assert self.__spec__ is not None and self.__spec__.loader is not None
-                self.__spec__.loader.exec_module(self)
+                try:
+                    self.__spec__.loader.exec_module(self)
+                except BaseException:  # there may be room for what it imports when it is looked at again
+                    self.__dict__["_is_waiting"] = True
+                    raise
                 self.__class__ = types.ModuleType  # type: ignore[assignment]
         return types.ModuleType.__getattribute__(self, name)
 

@@ -190,7 +190,7 @@ async def open_client(
     secure = not settings.base_url.startswith("http://")
     try:
         sdk = await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise incomplete(error) from None
     try:
         context = await trio.to_thread.run_sync(_certificates, secure, abandon_on_cancel=True)

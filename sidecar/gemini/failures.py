@@ -80,8 +80,14 @@ class GeminiError(Exception):
         return self
 
 
-def incomplete(error: ImportError) -> GeminiError:
-    """A module of the program's own cannot be loaded: it is broken, or a scanner has taken a file."""
+def incomplete(error: ImportError | OSError) -> GeminiError:
+    """A module of the program's own cannot be loaded: it is broken, or a scanner has taken a file.
+
+    An OSError: it cannot be read, or a onefile, which unpacks it now, finds no room for it.
+    """
+    if isinstance(error, OSError):
+        why = error.strerror or type(error).__name__
+        return GeminiError(Failure.INCOMPLETE, f"a part of the program cannot be unpacked or read ({why})")
     what = error.name or type(error).__name__
     return GeminiError(
         Failure.INCOMPLETE, f"a part of the program is missing or blocked ({what}); install the program again"

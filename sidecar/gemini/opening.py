@@ -36,7 +36,7 @@ async def loaded() -> None:
     """Once this has returned, importing `client` or `preview` costs nothing. Raises GeminiError INCOMPLETE."""
     try:
         await trio.to_thread.run_sync(_load, abandon_on_cancel=True)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise incomplete(error) from None
 
 

@@ -107,6 +107,41 @@ async def test_a_part_of_the_program_that_is_missing_is_told_as_that(tmp_path: P
         assert gemini.arrived == 0
 
 
+FULL = """
+import errno, os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r} and os.path.exists({filler!r}):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+sys.meta_path.insert(0, Finder())
+"""
+"""A onefile unpacks what only calls to Gemini need when it is imported."""
+
+
+@pytest.mark.parametrize("name", ["google.genai.client", "httpx"])
+async def test_a_part_of_the_program_that_finds_no_room_is_told_as_that_and_loaded_once_there_is(
+    tmp_path: Path, name: str
+) -> None:
+    library, filler = harness.library(tmp_path, 20), tmp_path / "filler"
+    filler.touch()
+    hook = tmp_path / "full" / "sitecustomize.py"
+    hook.parent.mkdir()
+    hook.write_text(FULL.format(name=name, filler=str(filler)))
+    env = {"PYTHONPATH": os.pathsep.join([str(hook.parent), *sys.path])}
+    async with standin.running() as gemini, harness.start(library, gemini, env=env) as subject:
+        told = "a part of the program cannot be unpacked or read (No space left on device)"
+        done = await subject.tag()
+        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 0, 20)
+        assert told in done["message"]
+        error = await subject.error("check_gemini_api_key", verify=True)
+        assert error["code"] == -32013 and told in error["message"]
+        filler.unlink()
+        done = await subject.tag()
+        assert (done["status"], done["processed_files"]) == ("completed", 20)
+
+
 async def test_a_base_url_that_cannot_be_used_is_refused_when_it_is_set(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
