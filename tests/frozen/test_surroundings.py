@@ -19,6 +19,7 @@ SURROUNDINGS: dict[str, dict[str, str]] = {
     "PYTHONHOME": {"PYTHONHOME": "/nowhere", "PYTHONPATH": "/nowhere"},
     "LD_LIBRARY_PATH": {"LD_LIBRARY_PATH": "{foreign}"},
     "LC_ALL=C": {"LC_ALL": "C"},
+    "a locale of before UTF-8": {"LOCPATH": "{locales}", "LC_ALL": "ja_JP.EUC-JP"},
     "PYTHONIOENCODING": {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
     "all at once": {
         "PYTHONHOME": "/nowhere",
@@ -27,6 +28,7 @@ SURROUNDINGS: dict[str, dict[str, str]] = {
         "PYTHONIOENCODING": "cp1252",
     },
 }
+LOCALEDEF = ("localedef", "-i", "ja_JP", "-f", "EUC-JP")
 NOEXEC = 'mount -t tmpfs -o noexec tmpfs "$0" && TMPDIR="$0" exec "$@"'
 
 
@@ -44,7 +46,12 @@ async def test_it_tags_a_library(
     foreign.mkdir()
     for name in LIBRARIES:
         (foreign / name).write_bytes(b"not a library")
-    env = {name: value.format(foreign=foreign) for name, value in SURROUNDINGS[surroundings].items()}
+    locales = tmp_path / "locales"
+    locales.mkdir()
+    if "LOCPATH" in SURROUNDINGS[surroundings]:
+        await trio.run_process([*LOCALEDEF, str(locales / "ja_JP.EUC-JP")])
+    places = {"foreign": foreign, "locales": locales}
+    env = {name: value.format(**places) for name, value in SURROUNDINGS[surroundings].items()}
     await tag_with_foreign_letters(tmp_path, env=env)
 
 
