@@ -122,6 +122,20 @@ async def test_a_report_says_which_files_to_look_at_first_and_why(tmp_path: Path
             assert await subject.result("report", run_id=run_id) == report
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_report_leaves_out_files_that_were_deleted_since(tmp_path: Path, dry_run: bool) -> None:
+    library = _worrying(tmp_path)
+    async with (
+        standin.running(script=said(library, WORRYING)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.tag(dry_run=dry_run)
+        library.execute("DELETE FROM audio_files WHERE id IN (11, 12)")
+        report = await subject.result("report")
+        assert [file["file_id"] for file in report["worries"]] == [14, 6, 13]
+        assert by_type(report)[("genre", "metal:doom")] == 1
+
+
 async def test_of_many_worrying_files_the_first_two_hundred_are_listed_and_all_are_counted(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 260)
     script = said(library, dict.fromkeys(range(1, 251), item("movie score", "spine-tingling", "delving", "pub")))
