@@ -252,12 +252,8 @@ def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
     text = redactor.redact(" ".join(str(error).split()))[:200]
     if isinstance(error, _SETTING_ERRORS):
         return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
-    if _is_untrusted(error):
-        detail = (
-            "Gemini's certificate is not trusted: a proxy or virus scanner may be reading along; SSL_CERT_FILE "
-            "names its certificates"
-        )
-        return GeminiError(Failure.UNTRUSTED, detail, status="UNTRUSTED_CERTIFICATE")
+    if (refusal := _refused_certificate(error)) is not None:
+        return GeminiError(Failure.UNTRUSTED, _why_untrusted(refusal), status="UNTRUSTED_CERTIFICATE")
     if isinstance(error, httpx.TimeoutException):
         return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
     if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
@@ -265,13 +261,23 @@ def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
     return GeminiError(Failure.UNAVAILABLE, text or "the connection broke", status="UNREACHABLE")
 
 
-def _is_untrusted(error: BaseException | None) -> bool:
-    """Whether a certificate's check stands behind it; httpx, httpcore and trio wrap it."""
+def _refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The check of a certificate that stands behind it; httpx, httpcore and trio wrap it."""
     for _ in range(10):
         if error is None or isinstance(error, ssl.SSLCertVerificationError):
-            break
+            return error
         error = error.__cause__ or error.__context__
-    return isinstance(error, ssl.SSLCertVerificationError)
+    return None
+
+
+def _why_untrusted(refusal: ssl.SSLCertVerificationError) -> str:
+    if refusal.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID, …_HAS_EXPIRED
+        today = f"{datetime.now(UTC).astimezone():%Y-%m-%d}"
+        return f"Gemini's certificate is not valid on {today}, the date of this computer, whose clock may be wrong"
+    return (
+        "Gemini's certificate is not trusted: a proxy or virus scanner may be reading along; SSL_CERT_FILE "
+        "names its certificates"
+    )
 
 
 def _unreadable(error: Exception) -> GeminiError:

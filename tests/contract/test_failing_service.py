@@ -258,11 +258,14 @@ async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply:
         assert message.endswith(ending)
 
 
+UNTRUSTED, EXPIRED = map(Path(__file__).with_name, ("untrusted.pem", "expired.pem"))
+
+
 @asynccontextmanager
-async def untrusted() -> AsyncIterator[str]:
-    """A server whose certificate nobody has signed: its URL."""
+async def untrusted(certificate: Path = UNTRUSTED) -> AsyncIterator[str]:
+    """A server with that certificate, which nobody has signed: its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Path(__file__).with_name("untrusted.pem"))
+    context.load_cert_chain(certificate)
 
     async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
         with suppress(trio.BrokenResourceError):
@@ -288,6 +291,16 @@ async def test_a_certificate_that_is_not_trusted_is_named_wherever_it_is_the_cau
         # Two failures in a row may be one batch's own.
         assert done["status"] == "failed" and done["remaining_files"] >= 10 and cause in done["message"]
         assert "Check the network" not in done["message"]
+
+
+async def test_a_certificate_of_another_time_is_put_down_to_the_clock(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 1)
+    async with untrusted(EXPIRED) as url:
+        env = {"GOOGLE_GEMINI_BASE_URL": url, "SSL_CERT_FILE": str(EXPIRED)}
+        async with harness.start(library, env=env) as subject:
+            message = (await subject.error("check_gemini_api_key", verify=True))["message"]
+    assert "the date of this computer, whose clock may be wrong. Mend that" in message
+    assert "scanner" not in message
 
 
 @pytest.mark.parametrize("unusable", UNUSABLE)
