@@ -96,3 +96,17 @@ def test_a_lock_that_the_disk_does_not_give_back_is_in_nobodys_way(
     assert not second.take()
     first.release()
     assert second.take()
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o600])
+def test_whoever_may_write_the_database_may_take_the_lock_of_one_who_was_killed(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=1)
+    path.chmod(mode)
+    lock = RunLock(path)
+    assert lock.take()
+    try:
+        left = path.with_name(path.name + ".auto-tag-lock")
+        assert left.stat().st_mode & 0o777 == mode
+    finally:
+        lock.release()

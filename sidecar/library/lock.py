@@ -33,7 +33,8 @@ class RunLock:
         import filelock  # noqa: PLC0415 - imports asyncio, which only a run pays for
 
         self._busy: type[Exception] = filelock.Timeout
-        self._lock = filelock.FileLock(f"{database.resolve()}.auto-tag-lock", thread_local=False)
+        path = f"{database.resolve()}.auto-tag-lock"
+        self._lock = filelock.FileLock(path, mode=_permissions(database), thread_local=False)
 
     def take(self) -> bool:
         """False when another process holds it. Raises LibraryError when it cannot be made or taken at all."""
@@ -55,3 +56,11 @@ class RunLock:
             Path(self._lock.lock_file).unlink()
         with contextlib.suppress(OSError):  # of a share that has gone: nobody meets the lock of a removed file
             self._lock.release()
+
+
+def _permissions(database: Path) -> int:
+    """Those of the database, whatever the umask, as SQLite gives them to its own files (findCreateFileMode)."""
+    try:
+        return database.stat().st_mode & 0o666
+    except OSError:
+        return 0o644
