@@ -7,6 +7,7 @@
 import gc
 import json
 import logging
+import os
 import ssl
 import sys
 import warnings
@@ -202,6 +203,9 @@ async def open_client(
         )
         idle = httpx.Client(verify=context, trust_env=False)
     except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        named = map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
+        if isinstance(error, OSError) and not any(named):  # then it was our own list of certificates
+            raise incomplete(error) from None
         # httpx raises ImportError for a SOCKS proxy without its extra, the others for a broken proxy URL.
         detail = f"the proxy or certificate settings of the environment are not usable ({type(error).__name__})"
         raise GeminiError(Failure.SETTING, detail) from None

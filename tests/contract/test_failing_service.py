@@ -142,6 +142,21 @@ async def test_a_part_of_the_program_that_finds_no_room_is_told_as_that_and_load
         assert (done["status"], done["processed_files"]) == ("completed", 20)
 
 
+async def test_certificates_of_the_programs_own_that_are_gone_are_no_setting(tmp_path: Path) -> None:
+    """Who cleans a temp folder takes them out of what a onefile has unpacked there."""
+    library = harness.library(tmp_path, 1)
+    hook = tmp_path / "gone" / "sitecustomize.py"
+    hook.parent.mkdir()
+    hook.write_text("import certifi\ncertifi.where = lambda: '/nowhere/cacert.pem'\n")
+    env: dict[str, str | None] = dict.fromkeys(("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
+    env["PYTHONPATH"] = os.pathsep.join([str(hook.parent), *sys.path])
+    env["GOOGLE_GEMINI_BASE_URL"] = "https://127.0.0.1:9"
+    async with harness.start(library, env=env) as subject:
+        message = (await subject.error("check_gemini_api_key", verify=True))["message"]
+    assert "a part of the program cannot be unpacked or read (No such file or directory)" in message
+    assert "settings" not in message
+
+
 async def test_a_base_url_that_cannot_be_used_is_refused_when_it_is_set(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with standin.running() as gemini, harness.start(library, gemini) as subject:
