@@ -3,7 +3,7 @@
 from sidecar.contract import Budget, BudgetPeriod, Usage
 from sidecar.runs.budget import Allowance
 
-TODAY, TOMORROW = "2026-11-24", "2026-11-25"
+YESTERDAY, TODAY, TOMORROW = "2026-11-23", "2026-11-24", "2026-11-25"
 
 
 def allowance(
@@ -65,6 +65,12 @@ def test_a_new_day_begins_with_what_is_spent_on_it() -> None:
     assert budget.covers(spent(2), 0, TOMORROW)
     assert budget.covers(spent(6), 0, TOMORROW)
     assert not budget.covers(spent(7), 0, TOMORROW)
+
+
+def test_a_clock_that_is_set_back_begins_no_new_day() -> None:
+    budget = allowance(requests=5, per=BudgetPeriod.DAY, before=spent(3))
+    assert not budget.covers(spent(2), 0, YESTERDAY)
+    assert not budget.covers(spent(2), 0, TODAY)
 
 
 def test_the_sentence_names_the_budget() -> None:

@@ -21,9 +21,9 @@ class Allowance:
     def covers(self, spent: Usage, under_way: int, day: str) -> bool:
         """Whether one more batch may begin. `spent` is the run's so far, `under_way` counts its open batches.
 
-        On a new `day` what the run spent before does not count any more.
+        On a new `day` what the run spent before does not count any more. A clock that is set back begins none.
         """
-        if self._budget.per is BudgetPeriod.DAY and day != self._day:
+        if self._budget.per is BudgetPeriod.DAY and day > self._day:
             self._day, self._requests, self._tokens = day, -spent.requests, -spent.tokens
         requests, tokens = self._budget.max_requests, self._budget.max_tokens
         a_batch = max(self._tokens_a_batch, spent.tokens // max(1, spent.requests))
