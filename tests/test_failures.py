@@ -212,6 +212,7 @@ def test_retry_after_may_be_a_date() -> None:
         (408, Failure.UNAVAILABLE),
         (413, Failure.REJECTED),
         (422, Failure.REJECTED),
+        (499, Failure.REJECTED),
         (429, Failure.RATE_LIMITED),
         (500, Failure.UNAVAILABLE),
         (502, Failure.UNAVAILABLE),

@@ -146,7 +146,7 @@ _ROWS: tuple[tuple[Failure, Callable[[_Answer], bool]], ...] = (
     (Failure.MODEL_UNKNOWN, lambda a: a.status == 404),
     (Failure.UNKNOWN_FIELD, lambda a: a.status == 400 and a.unknown_name != ""),
     (Failure.SHED, lambda a: a.status == 503 and a.flex),
-    (Failure.UNAVAILABLE, lambda a: a.status in (408, 499) or a.status >= 500),
+    (Failure.UNAVAILABLE, lambda a: a.status == 408 or a.status >= 500),
     (Failure.REJECTED, lambda a: 400 <= a.status < 500),
     (Failure.FOREIGN_PAGE, lambda _: True),
 )
