@@ -34,8 +34,8 @@ SENTENCES: dict[Fault, str] = {
     Fault.READ_ONLY: "The database cannot be written: the file or its folder is read-only, or not yours to open.",
     Fault.LOCKED: "The database is locked by another program. Close what uses it, or try again in a moment.",
     Fault.CORRUPT: "The database is damaged. Restore it from a backup.",
-    Fault.NO_VOCABULARY: "The library's tag vocabulary is empty, so nothing can be tagged. Start Ligeia once "
-    "so that it fills the vocabulary.",
+    Fault.NO_VOCABULARY: "The library's tag vocabulary is empty, or has no active genre, no active mood, or "
+    "neither occasions nor keywords, so nothing can be tagged. Start Ligeia once so that it fills the vocabulary.",
     Fault.FULL: f"{DISK_FULL} Free some space and try again.",
     Fault.BROKEN_DISK: "The disk reports errors on the database. Check the disk, then start tagging again.",
     Fault.REFUSED: "The database refused the change.",
