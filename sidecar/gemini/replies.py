@@ -94,12 +94,16 @@ def read_answer(body: str) -> Answer:
 
 
 def _reply(response: _Response) -> Reply:
-    """The first candidate that says something and was not blocked; where there is none, the first of all."""
-    if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
-        return Reply("", Reason.BLOCKED)
+    """The first candidate that says something and was not blocked; where there is none, the first of all.
+
+    Of an answer that names a reason for a block what it says all the same is kept: it is paid for.
+    """
     replies = [_said(candidate) for candidate in (response.candidates or [])[:MOST_CANDIDATES]]
     sound = (reply for reply in replies if reply.text and reply.fault is not Reason.BLOCKED)
-    return next(sound, replies[0] if replies else Reply(""))
+    reply = next(sound, replies[0] if replies else Reply(""))
+    if response.prompt_feedback is not None and response.prompt_feedback.block_reason:
+        return Reply(reply.text, Reason.BLOCKED)
+    return reply
 
 
 def _said(candidate: _Candidate) -> Reply:

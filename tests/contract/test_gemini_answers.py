@@ -142,6 +142,19 @@ async def test_a_second_candidate_serves_where_the_first_is_empty_or_blocked(tmp
         assert gemini.arrived == 1
 
 
+async def test_what_stands_in_an_answer_that_names_a_reason_for_a_block_is_used(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 4)
+
+    def script(received: Received) -> Reply | None:
+        body = standin.ok(harness.answers(received)).body
+        assert isinstance(body, dict)
+        return Reply(body={**body, "promptFeedback": {"blockReason": "BLOCK_REASON_UNSPECIFIED"}})
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        assert (await subject.tag())["processed_files"] == 4
+        assert gemini.arrived == 1
+
+
 async def test_what_an_answer_without_content_cost_is_counted(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 4)
     thought = {"promptTokenCount": 1000, "thoughtsTokenCount": 500, "totalTokenCount": 1500}
