@@ -45,3 +45,11 @@ def ended_by(error: LibraryError) -> End:
     if error.fault is Fault.FULL:
         return End(RunStatus.FAILED, DISK_FULL, "Free some space and {again}: it {goes_on}.")
     return End(RunStatus.FAILED, error.sentence)
+
+
+REFUSED_ALL = End(
+    RunStatus.FAILED,
+    "The database refused the tags of every file lately: something in the library does not allow them, such as a "
+    "trigger of another program.",
+    "Mend that and {again}: it {goes_on}.",
+)

@@ -39,7 +39,7 @@ from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.store import Library
-from sidecar.runs.advice import ended_by, why_ended
+from sidecar.runs.advice import REFUSED_ALL, ended_by, why_ended
 from sidecar.runs.batch import Asked, Batch, Found
 from sidecar.runs.budget import Allowance
 from sidecar.runs.budget_gate import BudgetGate
@@ -60,6 +60,8 @@ READY = 2
 """How many batches have their rows worked out, 200 KB each: one is written, and the next is ready behind it."""
 MOST_LOST_BATCHES = 2
 """The run ends when so many transactions in a row have failed, mostly because another program holds the lock."""
+MOST_REFUSED_FILES = 100
+"""The run ends when the database has refused so many in a row: the rest would be paid for, and refused too."""
 NOTICED_SECONDS = 1.0
 """A wait that was told is told again when it has grown by so much."""
 INTERNAL = "The sidecar met an error of its own on this batch; its log says where."
@@ -93,7 +95,7 @@ class Run:
         self._told_until = self._began_at
         self._in_outage = False
         self._end: End | None = None
-        self._lost_in_a_row = 0
+        self._lost_in_a_row = self._refused_in_a_row = 0
         self._asking: trio.CancelScope | None = None
         # Under a budget a batch begins when it can be asked for: what the others have spent is known then.
         ahead = 0 if allowance.is_bounded else READ_AHEAD
@@ -218,6 +220,10 @@ class Run:
             self._lost_in_a_row = 0
             self._saved.add(batch.meter.usage)
             knowledge.adopt(written.tables, written.mappings)
+            refused = sum(failure.reason is Reason.DATABASE_ERROR for failure in written.outcome.failures)
+            self._refused_in_a_row = 0 if written.outcome.tagged else self._refused_in_a_row + refused
+            if self._refused_in_a_row >= MOST_REFUSED_FILES:
+                self._finish_early(REFUSED_ALL)
             self._report(batch, written.outcome)
 
     def _terms(self, batch: Batch) -> Terms:

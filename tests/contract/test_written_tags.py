@@ -136,6 +136,21 @@ async def test_a_trigger_that_refuses_one_file_fails_that_file_only(tmp_path: Pa
         assert (again["total_files"], again["processed_files"]) == (1, 1)
 
 
+async def test_a_run_ends_where_the_database_refuses_whatever_is_paid_for(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 600)
+    row = "BEGIN SELECT RAISE(ABORT, 'none'); END"
+    library.execute(f"CREATE TRIGGER none BEFORE UPDATE OF genre ON audio_files WHEN OLD.id > 60 {row}")
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(batch_size=20, max_parallel=1)
+        assert (done["status"], done["processed_files"]) == ("failed", 60)
+        assert 100 <= done["failed_files"] <= 160 and done["remaining_files"] >= 380
+        assert "trigger" in done["message"] and "start tagging again: it goes on" in done["message"]
+        harness.check_invariants(library, [subject])
+        library.execute("DROP TRIGGER none")
+        assert (await subject.tag())["processed_files"] == 540
+    assert library.tagged == 600
+
+
 @pytest.mark.parametrize("how", ["ABORT", "FAIL"])
 async def test_a_trigger_that_refuses_a_mapping_fails_no_file(tmp_path: Path, how: str) -> None:
     library = harness.library(tmp_path, 20)
