@@ -74,10 +74,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "await trio.lowlevel.checkpoint_if_cancelled() → pass": "then the job is left at once",
         "self._data_version = None → pass": "what made it open anew has raised the generation",
         "_open(): connection.close()": "no library that was judged is known whose procedures cannot be made",
-        "_open(): raise": "no library that was judged is known whose procedures cannot be made",
         "_begin(): _roll_back(connection)": "needs a header that cannot be read in the moment after BEGIN",
         "_begin(): raise": "needs a header that cannot be read in the moment after BEGIN",
         "except (sqlite3.Error, LibraryError) as error": "needs a library that goes between two tries",
+        "except (sqlite3.Error, OSError) as error": "needs a library that goes between two tries",
     },
     "sidecar.library.log": {
         "_ROWS_A_CHECKPOINT = 2001": "a measure: one row more",

@@ -132,6 +132,14 @@ async def test_the_generation_rises_only_when_another_program_has_written(path: 
         assert writer.generation > first
 
 
+async def test_a_job_may_date_what_was_read_before_it(path: Path) -> None:
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        before = writer.generation
+        await writer.write(Job(1, 6), dates_reads=True)
+        assert writer.generation > before
+
+
 async def test_before_its_first_transaction_a_writer_has_seen_no_generation(path: Path) -> None:
     async with writing(path) as writer:
         before = writer.generation

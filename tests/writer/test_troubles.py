@@ -149,9 +149,15 @@ async def test_when_the_thread_dies_waiting_and_later_jobs_fail_instead_of_waiti
             nursery.start_soon(dies)
             nursery.start_soon(writer.write, first)
             await begun(first)
+            async with trio.open_nursery() as gone:
+                gone.start_soon(writer.write, Job(4, 8))
+                await trio.testing.wait_all_tasks_blocked()
+                gone.cancel_scope.cancel()
             nursery.start_soon(fails, waiting)
             await trio.testing.wait_all_tasks_blocked()
             gate.set()
+        await fails(Job(3, 7))
+        writer.close()
         await fails(Job(3, 7))
     assert ratings(path)[:2] == [5, before]
 
