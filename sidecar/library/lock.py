@@ -59,8 +59,11 @@ class RunLock:
 
 
 def _permissions(database: Path) -> int:
-    """Those of the database, whatever the umask, as SQLite gives them to its own files (findCreateFileMode)."""
+    """Those of the database, whatever the umask, as SQLite gives them to its own files (findCreateFileMode).
+
+    The owner may read and write, also beside a read-only database: `filelock` wants it so.
+    """
     try:
-        return database.stat().st_mode & 0o666
+        return (database.stat().st_mode & 0o666) | 0o600
     except OSError:
         return 0o644
