@@ -38,7 +38,7 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     assert sum(bool(re.match(r" +\d+  /home/ann/", line)) for line in lines) == 12
     assert shell.tags() == before
     asked = shell.requests
-    as_it_stands = f"{lines[-1]} --reject 1 2 --reject 3"
+    as_it_stands = f"{lines[-1].strip()} --reject 1 2 --reject 3"
     words = as_it_stands if sys.platform == "win32" else shlex.split(as_it_stands)
     ended = await trio.run_process(words, env=environment(shell.gemini), capture_stdout=True)
     applied = ended.stdout.decode().splitlines()
