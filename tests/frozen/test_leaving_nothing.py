@@ -5,11 +5,12 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL
 
 import psutil
+import pytest
 import trio
 
 from sidecar.demo import standin
@@ -60,6 +61,15 @@ WAYS: dict[str, Callable[[Tree], Awaitable[None]]] = {
 }
 
 
+@pytest.fixture
+def hang_up() -> Iterator[None]:
+    """SIGHUP ends the processes of a test, though the tests may run under `nohup`, which ours obey."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hang_up")
 async def test_of_fifty_launches_killed_in_a_run_nothing_is_left(tmp_path: Path, temp: Path) -> None:
     library = harness.library(tmp_path, 1500)
     instants = random.Random(20261124)
