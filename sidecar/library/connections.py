@@ -127,17 +127,6 @@ def still_holds(connection: sqlite3.Connection, shape: Shape) -> bool:
     return _schema_version(connection) == shape.version
 
 
-def check_writable(path: Path, beside: Path | None = None) -> None:
-    """Raises LibraryError READ_ONLY where nobody may write: also told to root, whom no file mode stops.
-
-    `beside` is a file that has to be made there first, as SQLite's log and the run lock are.
-    """
-    if not path.stat().st_mode & 0o222:
-        raise LibraryError(Fault.READ_ONLY)
-    if beside is not None and not (os.access(path, os.W_OK) and os.access(beside.parent, os.W_OK)):
-        raise LibraryError(Fault.READ_ONLY)
-
-
 def _schema_version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA schema_version").fetchone()[0]
     return version

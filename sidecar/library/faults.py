@@ -24,6 +24,7 @@ class Fault(StrEnum):
     REPLACED = "replaced"
     NO_LOCKS = "no_locks"
     NO_LOCK_FILE = "no_lock_file"
+    NO_ANSWER = "no_answer"
 
 
 DISK_FULL = "The disk is full, so no tags can be saved."
@@ -45,6 +46,8 @@ SENTENCES: dict[Fault, str] = {
     "in each other's way. Move the library to a disk of this computer.",
     Fault.NO_LOCK_FILE: "The file that keeps a second run out (beside the library, named as it is with "
     "`.auto-tag-lock` behind) cannot be made. Remove what is in its place, or give the library a shorter name.",
+    Fault.NO_ANSWER: "The disk that the library lies on does not answer. Check the connection to it; what is "
+    "under way goes on once it answers again.",
 }
 OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
 
@@ -55,6 +58,7 @@ _ON_THE_WIRE = {
     Fault.REPLACED: DatabaseKind.MISSING,
     Fault.NO_LOCKS: DatabaseKind.READ_ONLY,  # for good, which `locked` is not
     Fault.NO_LOCK_FILE: DatabaseKind.READ_ONLY,
+    Fault.NO_ANSWER: DatabaseKind.LOCKED,
 }
 
 _BY_CODE = {

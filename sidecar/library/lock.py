@@ -8,8 +8,16 @@ log is, whatever link led there.
 import contextlib
 import errno
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import outcome
+import trio
 
 from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.handover import Handover
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _FAULTS = {
     errno.EACCES: Fault.READ_ONLY,
@@ -27,20 +35,25 @@ _FAULTS = {
 
 
 class RunLock:
-    """Held from `take` to `release`, or to the death of the process."""
+    """Held from `take` to `release`, or to the death of the process.
+
+    Both touch the disk, so that the trio thread goes by `taken` and `given_back`.
+    """
 
     def __init__(self, database: Path) -> None:
-        import filelock  # noqa: PLC0415 - imports asyncio, which only a run pays for
-
-        self._busy: type[Exception] = filelock.Timeout
-        path = f"{database.resolve()}.auto-tag-lock"
-        self._lock = filelock.FileLock(path, mode=_permissions(database), thread_local=False)
+        self._database = database
+        self._lock: BaseFileLock | None = None
 
     def take(self) -> bool:
         """False when another process holds it. Raises LibraryError when it cannot be made or taken at all."""
+        import filelock  # noqa: PLC0415 - imports asyncio, which only a run pays for
+
+        if self._lock is None:
+            path = f"{self._database.resolve()}.auto-tag-lock"
+            self._lock = filelock.FileLock(path, mode=_permissions(self._database), thread_local=False)
         try:
             self._lock.acquire(timeout=0)
-        except self._busy:
+        except filelock.Timeout:
             return False
         except OSError as error:
             raise LibraryError(_FAULTS.get(error.errno or 0, Fault.NO_LOCKS)) from None
@@ -52,10 +65,34 @@ class RunLock:
         Removed while still held: who opened it before sees that its file is gone (filelock looks at the
         link count) and tries again. Windows removes no open file; there filelock does, once it is closed.
         """
+        if self._lock is None:
+            return
         with contextlib.suppress(OSError):
             Path(self._lock.lock_file).unlink()
         with contextlib.suppress(OSError):  # of a share that has gone: nobody meets the lock of a removed file
             self._lock.release()
+
+
+async def taken(lock: RunLock) -> bool:
+    """`lock.take()` in a thread. A cancel does not wait for the disk: the thread gives back what it gets then."""
+    handover = Handover()
+
+    def deliver(result: "outcome.Outcome[bool]") -> None:
+        if handover.claim():
+            handover.post(result)
+        else:
+            lock.release()
+
+    await trio.lowlevel.checkpoint_if_cancelled()
+    trio.lowlevel.start_thread_soon(lock.take, deliver, "run lock")
+    is_taken: bool = await trio.lowlevel.wait_task_rescheduled(handover.abort)
+    return is_taken
+
+
+async def given_back(lock: RunLock) -> None:
+    """`lock.release()` in a thread. No cancel keeps it from that."""
+    with trio.CancelScope(shield=True):
+        await trio.to_thread.run_sync(lock.release)
 
 
 def _permissions(database: Path) -> int:

@@ -1,9 +1,9 @@
 """The library as the rest of the program sees it: open it when needed, read, write, know its state.
 
 Owns: the writer and the reading connections. One for each process; every method is
-called from the trio thread. The file may be missing or foreign at the start and be right later, and it
-may be replaced while we run: each use looks whether it is still the file that was opened. While nobody uses
-it nothing is open.
+called from the trio thread, which never touches the file itself: on a share that has gone away a look takes as
+long as a read. The file may be missing or foreign at the start and be right later, and it may be replaced while we
+run: each use looks whether it is still the file that was opened. While nobody uses it nothing is open.
 """
 
 import itertools
@@ -18,14 +18,15 @@ import trio
 from msgspec import Struct
 
 from sidecar.contract import DatabaseStatus
-from sidecar.library.connections import Shape, check_writable, open_library_file
+from sidecar.library.connections import Shape, open_library_file
 from sidecar.library.faults import Fault, LibraryError, translated, unseen
+from sidecar.library.file import Look, is_writable, log_of, look_at
 from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import Transaction, Writer
 
 STATUS_PATIENCE_SECONDS = 0.25
 _MOMENT_SECONDS = 1.0
-"""What `status` takes at most, however long another call's opening of the file waits."""
+"""What `status` takes at most, however long another call's opening of the file waits, or the disk."""
 _IDLE_SECONDS = 5.0
 """After so long without a read or write, twice as long at most, all connections are closed."""
 _READERS = 4
@@ -34,10 +35,6 @@ _SCANNERS = 2
 """Beside them, reads of the whole library; with a million files each takes seconds, or half a minute."""
 
 T = TypeVar("T")
-_Identity = tuple[int, int]
-_LastWrite = tuple[int, int] | None
-"""When, and the size since; None where there is no file."""
-_Written = tuple[_LastWrite, _LastWrite]
 
 
 class _Refused(Struct, frozen=True):
@@ -54,17 +51,19 @@ class Library:
     def __init__(self, path: Path | None, nursery: trio.Nursery) -> None:
         self.path = path
         self._nursery = nursery
-        self._opened: _Identity | None = None
-        self._log_path: Path | None = None
-        self._judged: _Written | None = None
-        self._looking = trio.Lock()
-        self._looked_at = -math.inf
-        self._writer: Writer | None = None
         self._readers: Readers | None = None
+        self._writer: Writer | None = None
         self._limiter = trio.CapacityLimiter(_READERS)
         self._scan_limiter = trio.CapacityLimiter(_SCANNERS)
+        self._look_limiter = trio.CapacityLimiter(1)
+        self._is_open = False
         self._opening = trio.Lock()
         self._refused: _Refused | None = None
+        self._judged: Look | None = None
+        self._is_in_sight = False
+        self._looking = trio.Lock()
+        self._looked_at = -math.inf
+        self._found: LibraryError | None = None
         self._uses = 0
         self._writes = 0
         self._was_used = trio.Event()
@@ -86,11 +85,11 @@ class Library:
         self, query: Callable[[sqlite3.Connection, Shape], T], limiter: trio.CapacityLimiter
     ) -> T:
         with self._use():
-            path = await self._open(READ_PATIENCE_SECONDS)
+            await self._open(READ_PATIENCE_SECONDS)
             if self._readers is None:
-                self._readers = Readers(path)
+                self._readers = Readers(self.known_path)
             return await trio.to_thread.run_sync(
-                self._read, self._readers, path, query, limiter=limiter, abandon_on_cancel=True
+                self._read, self._readers, query, limiter=limiter, abandon_on_cancel=True
             )
 
     @property
@@ -104,17 +103,15 @@ class Library:
     async def write(self, run: Callable[[Transaction], T], *, dates_reads: bool = False) -> T:
         """Runs `run` as one transaction on the writer thread; see `writer`. Raises LibraryError."""
         with self._use():
-            path = await self._open(READ_PATIENCE_SECONDS)
+            await self._open(READ_PATIENCE_SECONDS)
             if self._writer is None:
-                self._writer = Writer(path, self._generations)
+                self._writer = Writer(self.known_path, self._generations)
                 self._nursery.start_soon(self._writer.run)
             self._writes += 1
             try:
-                result = await self._writer.write(run, dates_reads=dates_reads)
+                return await self._writer.write(run, dates_reads=dates_reads)
             finally:
                 self._writes -= 1
-            self._judged = self._written(path)  # by that transaction, which is what has been written since
-            return result
 
     @contextmanager
     def _use(self) -> Iterator[None]:
@@ -122,7 +119,7 @@ class Library:
         try:
             yield
         except LibraryError:
-            self._judged = None  # `status` is to see for itself
+            self._is_open, self._judged = False, None  # whoever comes next is to see for himself
             raise
         finally:
             self._uses -= 1
@@ -140,60 +137,60 @@ class Library:
             self._was_used = trio.Event()
             await trio.sleep(_IDLE_SECONDS)
             if not self._uses and not self._was_used.is_set():
-                self.close()
+                await self.aclose()
 
     async def status(self) -> DatabaseStatus:
         """Whether there is a library that can be written, and what to do if not. Answers within a moment."""
-        error = None
-        try:
-            with trio.move_on_after(_MOMENT_SECONDS) as moment:
-                library = await self._open(STATUS_PATIENCE_SECONDS)
-                check_writable(library, beside=self._log_path)
-                await self._look_again(library)
-            if moment.cancelled_caught:
-                error = LibraryError(Fault.LOCKED)
-        except LibraryError as found:
-            error = found
-        except OSError as unknown:
-            error = LibraryError(unseen(unknown))
+        asked_at, error = trio.current_time(), None
+        with trio.move_on_after(_MOMENT_SECONDS) as moment:
+            async with self._looking:
+                if self._looked_at < asked_at:  # else one look serves all who asked before it began
+                    self._looked_at, self._found = trio.current_time(), await self._fault()
+                error = self._found
+        if moment.cancelled_caught:
+            error = LibraryError(Fault.LOCKED if self._is_in_sight else Fault.NO_ANSWER)
         path = str(self.path) if self.path else None
         return DatabaseStatus(path, ok=error is None, error=error.sentence if error else None)
 
-    async def _look_again(self, path: Path) -> None:
-        """Judges the library once more where somebody has written since: tables may be gone, or damaged.
+    async def _fault(self) -> LibraryError | None:
+        """What is wrong with the library now.
 
-        While a transaction of ours is on its way that finds out, and what is written is our own. One look serves
-        all who asked before it began; a flood of them would fill the readers' places.
+        It is judged once more where somebody has written since: tables may be gone, or damaged. While a
+        transaction of ours is on its way that finds out, and what is written is our own.
         """
-        if self._writes or self._written(path) == self._judged:
-            return
-        asked_at = trio.current_time()
-        async with self._looking:
-            if self._looked_at < asked_at:
-                began_at, written = trio.current_time(), self._written(path)
+        try:
+            self._is_in_sight = False
+            look, can_be_written = await trio.to_thread.run_sync(
+                _look, self.known_path, limiter=self._look_limiter, abandon_on_cancel=True
+            )
+            self._is_in_sight = True
+            if await self._open(STATUS_PATIENCE_SECONDS):
+                self._judged = look
+            if not can_be_written:
+                return LibraryError(Fault.READ_ONLY)
+            left = self._writer.left if self._writer is not None else None
+            if not self._writes and look not in (self._judged, left):
                 await self.read(lambda *_: None)
-                self._looked_at, self._judged = began_at, written
-
-    def _written(self, path: Path) -> _Written:
-        """Of the file and of its log: most writes touch the log only."""
-        return _last_write(path), _last_write(self._log_path) if self._log_path else None
-
-    def close(self) -> None:
-        """Closes what is open; the writer ends when it has finished its transaction."""
-        # Readers first: of two connections that close at the same instant neither is the last one, which empties
-        # the log.
-        if self._readers is not None:
-            self._readers.close()
-            self._readers = None
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._opened = None
+                self._judged = look
+        except LibraryError as found:
+            return found
+        except OSError as unknown:
+            return LibraryError(unseen(unknown))
+        return None
 
     async def aclose(self) -> None:
-        """Closes, and waits until the writer has: with the last connection SQLite's log is gone."""
-        writer = self._writer
-        self.close()
+        """Closes what is open, and waits until the writer has: with the last connection SQLite's log is gone."""
+        readers, writer = self._readers, self._writer
+        self._readers = self._writer = None
+        self._is_open = False
+        # Readers first: of two connections that close at the same instant neither is the last one, which empties
+        # the log.
+        try:
+            if readers is not None:
+                await trio.to_thread.run_sync(readers.close, abandon_on_cancel=True)
+        finally:
+            if writer is not None:
+                writer.close()
         if writer is not None:
             await writer.ended.wait()
 
@@ -206,37 +203,25 @@ class Library:
             )
         return self.path
 
-    async def _open(self, patience_seconds: float) -> Path:
-        """The path, once the file there is known to be a library."""
+    async def _open(self, patience_seconds: float) -> bool:
+        """Returns once the file there is known to be a library; True where this call has seen to it."""
         path = self.known_path
-        try:
-            stat = path.stat()
-        except OSError as error:
-            self.close()
-            raise LibraryError(unseen(error)) from None
-        identity = (stat.st_dev, stat.st_ino)
-        if self._opened != identity:
-            asked_at = trio.current_time()
-            async with self._opening:
-                if self._opened != identity:
-                    self._refuse_like_those_before(asked_at, patience_seconds)
-                    await self._open_anew(path, patience_seconds)
-                    self._opened = identity
-        return path
-
-    async def _open_anew(self, path: Path, patience_seconds: float) -> None:
-        # The old file's writer ends by itself. Closing, it leaves the new file's log alone: SQLite empties no log
-        # of a file that has been moved (databaseIsUnmoved; tried with 3.40).
-        self.close()
-        self._log_path = _log_of(path)
-        self._judged = self._written(path)
-        try:
-            await trio.to_thread.run_sync(
-                self._judge, path, patience_seconds, limiter=self._limiter, abandon_on_cancel=True
-            )
-        except LibraryError as error:
-            self._refused = _Refused(trio.current_time(), patience_seconds, error)
-            raise
+        if self._is_open:
+            return False
+        asked_at = trio.current_time()
+        async with self._opening:
+            if self._is_open:
+                return False
+            self._refuse_like_those_before(asked_at, patience_seconds)
+            try:
+                await trio.to_thread.run_sync(
+                    self._judge, path, patience_seconds, limiter=self._limiter, abandon_on_cancel=True
+                )
+            except LibraryError as error:
+                self._refused = _Refused(trio.current_time(), patience_seconds, error)
+                raise
+            self._is_open = True
+            return True
 
     def _refuse_like_those_before(self, asked_at: float, patience_seconds: float) -> None:
         """Raises the error of an opening that failed while this call waited for it.
@@ -254,25 +239,18 @@ class Library:
         except sqlite3.Error as error:
             raise translated(error, path) from None
 
-    def _read(self, readers: Readers, path: Path, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
+    def _read(self, readers: Readers, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
         try:
             with readers.reader() as (connection, shape):
                 return query(connection, shape)
         except sqlite3.Error as error:
-            raise translated(error, path) from None
+            raise translated(error, self.known_path) from None
 
 
-def _log_of(path: Path) -> Path:
-    """SQLite's log lies beside the file itself, whatever link leads there."""
-    return Path(f"{path.resolve()}-wal")
-
-
-def _last_write(path: Path) -> _LastWrite:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
+def _look(path: Path) -> tuple[Look, bool]:
+    """How the file lies there, and whether it can be written."""
+    log_path = log_of(path)
+    return look_at(path, log_path), is_writable(path, beside=log_path)
 
 
 @asynccontextmanager
@@ -284,5 +262,6 @@ async def open_library(path: Path | None) -> AsyncIterator[Library]:
         try:
             yield library
         finally:
-            library.close()
-            nursery.cancel_scope.cancel()  # the writer, which is not cancellable, is waited for
+            with trio.CancelScope(shield=True):
+                await library.aclose()
+            nursery.cancel_scope.cancel()

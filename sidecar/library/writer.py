@@ -28,11 +28,11 @@ import outcome
 import trio
 from msgspec import Struct
 
-from sidecar.library.connections import Shape, check_writable, open_library_file, still_holds
+from sidecar.library.connections import Shape, still_holds
 from sidecar.library.faults import LibraryError, translated, unseen
+from sidecar.library.file import Look
 from sidecar.library.handover import Handover
-from sidecar.library.log import Log
-from sidecar.library.procedures import create_procedures
+from sidecar.library.opened import Opened
 
 PATIENCE_SECONDS = 30.0
 """How long a write waits for another process's lock: the shell's own busy timeout."""
@@ -75,8 +75,9 @@ class _Job(Handover):
 class Writer:
     """Hands jobs to the thread. `run` is the thread's life: one task of the owner's nursery.
 
-    `generation` is the latest transaction's. All that is timed is timed by `monotonic` and `wait`; on Windows
-    `time.monotonic` itself stands still for 15.6 ms at a time before Python 3.13, five transactions.
+    `generation` is the latest transaction's. `left` is how the file lies there since, None after one that failed.
+    All that is timed is timed by `monotonic` and `wait`; on Windows `time.monotonic` itself stands still for
+    15.6 ms at a time before Python 3.13, five transactions.
     """
 
     def __init__(
@@ -92,10 +93,9 @@ class Writer:
         self._wait = wait
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
-        self._opened: tuple[sqlite3.Connection, Shape] | None = None
-        self._log: Log | None = None
-        self._data_version: int | None = None
+        self._opened: Opened | None = None
         self.generation = 0
+        self.left: Look | None = None
         self._never = threading.Event()  # for what no cancel ends
         self._serves = True
         self.ended = trio.Event()
@@ -151,15 +151,16 @@ class Writer:
     def _next(self) -> _Job | None:
         """The next job; None at the end. Empties the log meanwhile."""
         idle_seconds = _IDLE_SECONDS
-        while self._log is not None and self._log.is_filled:
+        while self._opened is not None and self._opened.log.is_filled:
             try:
                 return self._jobs.get(timeout=idle_seconds)
             except queue.Empty:
-                self._log.empty()
+                self._opened.log.empty()
                 idle_seconds = min(2 * idle_seconds, _LONGEST_IDLE_SECONDS)
         return self._jobs.get()
 
     def _deal_with(self, job: _Job) -> None:
+        self.left = None
         self._wait(job.cancelled, max(0.0, self._free_at - self._monotonic()))
         begun = outcome.capture(partial(self._begin, careful=False), job)
         if isinstance(begun, outcome.Error):
@@ -170,30 +171,25 @@ class Writer:
         if transaction is None:
             return
         if job.claim():
-            job.post(outcome.capture(self._transact, transaction, job))
-            if self._log is not None:  # the second attempt may have found the library gone
-                self._log.checkpoint()
+            result = outcome.capture(self._transact, transaction, job)
+            job.post(result)
+            if self._opened is not None:  # the second attempt may have found the library gone
+                self._opened.log.checkpoint()
+                self.left = self._opened.look() if isinstance(result, outcome.Value) else None
         else:
             _roll_back(transaction.connection)
 
-    def _open(self) -> tuple[sqlite3.Connection, Shape]:
+    def _open(self) -> None:
+        """Sees to a connection to the file that lies there now."""
+        if self._opened is not None and not self._opened.is_still_there():
+            self._close()
         if self._opened is None:
-            check_writable(self._path)
-            connection, shape = open_library_file(self._path, busy_seconds=1, writes=True)
-            try:
-                create_procedures(connection, shape)
-            except BaseException:
-                connection.close()
-                raise
-            self._opened = connection, shape
-            self._data_version = None
-            self._log = Log(connection)
-        return self._opened
+            self._opened = Opened(self._path)
 
     def _close(self) -> None:
         if self._opened is not None:
-            self._opened[0].close()
-            self._opened = self._log = None
+            self._opened.close()
+            self._opened = None
 
     def _begin(self, job: _Job, *, careful: bool) -> Transaction | None:
         """Takes the lock for the job; None if that was cancelled.
@@ -201,13 +197,13 @@ class Writer:
         Raises LibraryError, OSError, and sqlite3.Error, for one after its patience.
         """
         deadline = self._monotonic() + job.patience_seconds
-        while self._patiently(self._open, deadline, job.cancelled):
-            connection, shape = self._open()
+        while self._patiently(self._open, deadline, job.cancelled) and self._opened is not None:
+            opened, connection = self._opened, self._opened.connection
             if not self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"), deadline, job.cancelled):
                 break
             try:
-                if not self._sees_foreign_changes(connection) or still_holds(connection, shape):
-                    return Transaction(connection, shape, self.generation, careful)
+                if not self._sees_foreign_changes(opened) or still_holds(connection, opened.shape):
+                    return Transaction(connection, opened.shape, self.generation, careful)
             except BaseException:
                 _roll_back(connection)
                 raise
@@ -264,12 +260,12 @@ class Writer:
             return outcome.Error(error)
         return self._attempt(transaction, job) if transaction is not None else job.given_up()
 
-    def _sees_foreign_changes(self, connection: sqlite3.Connection) -> bool:
+    def _sees_foreign_changes(self, opened: Opened) -> bool:
         """`data_version` of this connection moves when any other one commits: only other processes do."""
-        version = connection.execute("PRAGMA data_version").fetchone()[0]
-        if version == self._data_version:
+        version = opened.connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == opened.data_version:
             return False
-        self._data_version = version
+        opened.data_version = version
         self.generation = next(self._generations)
         return True
 

@@ -7,7 +7,7 @@ import trio
 from sidecar.contract import ActiveRunData, Code, RpcError
 from sidecar.library import run_reads
 from sidecar.library.connections import Shape
-from sidecar.library.lock import RunLock
+from sidecar.library.lock import RunLock, taken
 from sidecar.library.store import Library
 
 HOLDER_PATIENCE_SECONDS = 1.0
@@ -26,7 +26,7 @@ async def take_run_lock(library: Library) -> RunLock:
     lock = RunLock(library.known_path)
     asked_at = trio.current_time()
     with trio.move_on_after(HOLDER_PATIENCE_SECONDS):
-        while not lock.take():
+        while not await taken(lock):
             # Only the database tells whose lock it is, and between its lock and its first transaction a run is
             # not there yet.
             holder = await library.read(_running_run)

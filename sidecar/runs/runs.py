@@ -12,7 +12,7 @@ unless the cancel names another run.
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -38,6 +38,7 @@ from sidecar.contract import (
 from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
 from sidecar.library.faults import LibraryError
+from sidecar.library.lock import given_back
 from sidecar.library.store import Library
 from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book, book_end
@@ -174,7 +175,7 @@ class Runs:
         try:
             yield revision
         finally:
-            self._over(revision)
+            await self._over(revision)
 
     async def book_end(
         self, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure] = ()
@@ -233,8 +234,8 @@ class Runs:
             if selection.total_files:
                 raise
             return _NOTHING, None
-        with ExitStack() as until_under_way:
-            until_under_way.callback(lock.release)
+        async with AsyncExitStack() as until_under_way:
+            until_under_way.push_async_callback(given_back, lock)
             params, selection = await self._choice(asked, settings, named=named)
             if not selection.total_files:
                 return _NOTHING, None
@@ -276,7 +277,7 @@ class Runs:
         active.summary = run.summary(cancelled=active.scope.cancelled_caught)
         self._held_until[_quota(run.plan.settings)] = run.held_until
         await self.book_end(run.plan.row, active.summary, run.unsaved_usage, run.unsaved_failures)
-        self._over(active)
+        await self._over(active)
         await active.released.wait()
         self._emit(completion(active.summary))
         active.announced.set()
@@ -287,9 +288,9 @@ class Runs:
         if self._is_over:
             raise RpcError(Code.NO_SUCH_RUN, "The sidecar is about to end: no run starts any more.")
 
-    def _over(self, under_way: UnderWay) -> None:
+    async def _over(self, under_way: UnderWay) -> None:
         """The next run may start."""
-        under_way.lock.release()
+        await given_back(under_way.lock)
         self._under_way = None
         under_way.stopped.set()
 

@@ -119,7 +119,7 @@ async def test_an_error_while_the_library_is_opened_reaches_the_task_whatever_it
 
     async with writing(path) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr("sidecar.library.writer.create_procedures", broken)
+            patch.setattr("sidecar.library.opened.create_procedures", broken)
             with pytest.raises(RuntimeError, match="while opening"):
                 await writer.write(Job(1, 5))
         assert await writer.write(Job(1, 5)) == 5
