@@ -7,8 +7,10 @@ section 1.
 import io
 import logging
 import re
+import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,9 @@ KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 DATABASE_VARIABLE = "LIGEIA_DATABASE"
 MODEL_VARIABLE = "LIGEIA_MODEL"
 BASE_URL_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
+
+FILE_PATIENCE_SECONDS = 1.0
+"""For the reading of one .env."""
 
 _USER_INFO = re.compile(r"[^/]*//([^/?#]*)@")
 
@@ -97,11 +102,22 @@ def resolve(
 
 
 def read_file(path: Path) -> bytes | None:
-    """A file's bytes; None when it is missing or unreadable."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+    """A file's bytes; None when it is missing or unreadable, or on a disk that does not answer in time.
+
+    A thread, since a look at a share that has gone away may take minutes, and the process is to answer before.
+    """
+    found: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):
+            found.append(path.read_bytes())
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    reading.join(FILE_PATIENCE_SECONDS)
+    if reading.is_alive():
+        log.warning("A .env could not be read in time; going on without it.")
+    return found[0] if found else None
 
 
 def _variables(content: bytes) -> dict[str, str]:

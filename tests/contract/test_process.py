@@ -1,5 +1,6 @@
 """CONTRACT section 1: how the process starts, speaks and ends."""
 
+import os
 import sys
 import time
 from functools import partial
@@ -72,6 +73,18 @@ async def test_without_a_database_setting_it_starts_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every file name is a text")
+@posix
+async def test_an_env_file_on_a_disk_that_does_not_answer_keeps_nobody_waiting(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 10)
+    os.mkfifo(tmp_path / ".env")  # who opens it waits until somebody else does
+    async with standin.running() as gemini, start(library, gemini) as subject:
+        assert (await subject.result("status"))["api_key_present"]
+        assert (await subject.tag())["processed_files"] == 10
+        await subject.close_stdin()
+        assert await subject.exit_code(2) == 0
+        assert b"could not be read in time" in subject.log
+
+
 async def test_the_library_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     path = library.path.rename(tmp_path / "tavern \udcff\udcfe.db")
