@@ -168,6 +168,21 @@ def test_a_probe_waits_at_least_half_of_its_step_whatever_the_jitter() -> None:
         pace.failed(1, now, now, 0)
 
 
+def test_an_outage_ends_the_run_when_it_has_lasted_as_long_as_it_may() -> None:
+    pace = outage(at=10)
+    assert [pace.outage_is_over(now) for now in (10, 609.9, 610, 669.9)] == [False, False, True, True]
+
+
+def test_an_outage_whose_end_was_slept_over_begins_anew_with_a_probe_at_once() -> None:
+    pace = outage(at=10)
+    pace.hold(30, 20)
+    assert not pace.outage_is_over(670)
+    assert (pace.outage_since, pace.wait_seconds(670), pace.concurrency) == (670, 0, 1)
+    pace.failed(1, 671, 672, 0)
+    assert pace.wait_seconds(672) == 0.5
+    assert [pace.outage_is_over(now) for now in (1269, 1270)] == [False, True]
+
+
 def test_failures_of_requests_sent_before_the_outage_do_not_push_the_probe_back() -> None:
     pace = outage(at=10)
     wait = pace.wait_seconds(10)

@@ -252,7 +252,7 @@ class Calls:
             await trio.sleep(seconds)
 
     def _outage_over(self) -> End | None:
-        return self._end_of_outage if trio.current_time() >= self.pace.outage_ends_at else None
+        return self._end_of_outage if self.pace.outage_is_over(trio.current_time()) else None
 
 
 class _Place(Place):

@@ -16,6 +16,9 @@ import math
 
 from sidecar.gemini.policy import Limits, backoff
 
+SLEPT_SECONDS = 60.0
+"""Who comes so late to the end of an outage has slept over it: on Windows the clock goes on meanwhile."""
+
 
 class Pace:
     """One run's pace. Only the trio thread may call it.
@@ -53,6 +56,13 @@ class Pace:
     def outage_ends_at(self) -> float:
         """When an outage ends the run; infinity outside an outage."""
         return math.inf if self.outage_since is None else self.outage_since + self._limits.outage_max_seconds
+
+    def outage_is_over(self, now: float) -> bool:
+        """Whether an outage ends the run. One whose end was slept over begins anew, with a probe at once."""
+        if self.outage_since is not None and now >= self.outage_ends_at + SLEPT_SECONDS:
+            self.outage_since = self._probe_at = now
+            self._probes = 0
+        return now >= self.outage_ends_at
 
     def succeeded(self) -> None:
         """A request was answered with something to work on."""
