@@ -217,6 +217,29 @@ async def test_one_look_at_what_others_have_written_serves_every_status_that_wai
         assert await statuses(library) == {False}
 
 
+async def test_status_looks_no_further_where_only_we_have_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, read = [], Library.read
+
+    async def counted(self: Library, query: Callable[[sqlite3.Connection, Shape], object]) -> object:
+        looks.append(query)
+        return await read(self, query)
+
+    async with open_library(path) as library:
+        await library.write(edit)
+        monkeypatch.setattr(Library, "read", counted)
+        assert (await library.status()).ok
+        await eventually(lambda: library_is_left(library))
+        looks.clear()
+        assert (await library.status()).ok and looks == []
+
+
+def library_is_left(library: Library) -> bool:
+    """Whether the writer has looked behind itself."""
+    return library._writer is not None and library._writer.left is not None
+
+
 async def test_status_does_not_wait_for_another_calls_opening_of_a_locked_library(path: Path) -> None:
     found: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A disk that is full or broken at the N-th write, once or from then on; a read-only file, a lock, flipped bytes.
+"""A disk that is full or broken at the N-th write, or away; a read-only file, a lock, flipped bytes.
 
 Besides the invariants: the process goes on and says what is wrong, and once the fault is gone a next run
 tags exactly what is left. A process whose fault has passed needs no restart.
@@ -30,6 +30,7 @@ TRIES = 4
 """Runs of one process until one completes: a fault of one moment may meet two threads, each once."""
 MET_SHARE: Final = 0.8
 """Of the faults: a run makes now and then fewer writes than the one that was counted."""
+ABSENT_SECONDS: Final = 4
 LOCK_SECONDS: Final = (0.1, 0.1, 0.1, 5, 5, 35)
 Body = Callable[[Path, Counter[str], Random], Coroutine[Any, Any, None]]
 
@@ -145,6 +146,26 @@ async def _locked(folder: Path, _calls: Counter[str], random: Random, *, seconds
     assert library.tagged == BATCH * BATCHES
 
 
+# --- a disk that does not answer -----------------------------------------------------------------
+
+
+async def _absent(folder: Path, _calls: Counter[str], _random: Random) -> None:
+    """As a share that has gone away: what needs no file is answered at once, `status` within its moment."""
+    library = _library(folder)
+    async with standin.running() as gemini:
+        async with strace.start_on_a_slow_disk(library, gemini, ABSENT_SECONDS) as subject:
+            for method in ("rpc.discover", "status", "check_gemini_api_key", "status"):
+                with trio.fail_after(ABSENT_SECONDS / 2):
+                    answer = await subject.result(method)
+                if method == "status":
+                    assert "does not answer" in answer["database"]["error"], answer
+            await subject.close_stdin()
+            assert await subject.exit_code() == 0
+        async with harness.start(library, gemini) as subject:
+            assert await _tried(subject)
+    assert library.tagged == BATCH * BATCHES
+
+
 # --- flipped bytes -------------------------------------------------------------------------------
 
 
@@ -206,8 +227,9 @@ _KINDS: tuple[tuple[str, int, Body], ...] = (
     ("EIO from then on", 10, partial(_injected, error="EIO", lasting=True)),
     ("read-only", 4, _read_only),
     *((f"locked for {seconds} s", 1, partial(_locked, seconds=seconds)) for seconds in LOCK_SECONDS),
-    ("flipped bytes", 30, _flipped),
+    ("absent", 4, _absent),
+    ("flipped bytes", 26, _flipped),
 )
 """Of a hundred cases."""
 
-ROW = Row("disk", "Disk full, broken, read-only, locked, bytes flipped", (100, 1000), run)
+ROW = Row("disk", "Disk full, broken, away, read-only, locked, bytes flipped", (100, 1000), run)

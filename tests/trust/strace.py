@@ -32,6 +32,24 @@ async def start(
     """As `harness.start`. `inject` is strace's expression; `log` gets a line for each write."""
     command = [_strace(), "-f", "-o", str(log) if log else os.devnull, "-e", f"trace={','.join(WRITES)}"]
     command += ["-e", f"inject={inject}"] if inject else []
+    async with _traced(command, library, gemini) as subject:
+        yield subject
+
+
+@asynccontextmanager
+async def start_on_a_slow_disk(library: Library, gemini: StandIn, seconds: int) -> AsyncIterator[Client]:
+    """As `harness.start`; every call that has to do with the library's files takes so long."""
+    names = ("", "-wal", "-shm", ".auto-tag-lock")
+    command = [_strace(), "-f", "-o", os.devnull, "-P", str(library.path.parent)]
+    for name in names:
+        command += ["-P", f"{library.path}{name}"]
+    command += ["-e", f"inject=all:delay_enter={seconds * 1_000_000}"]
+    async with _traced(command, library, gemini) as subject:
+        yield subject
+
+
+@asynccontextmanager
+async def _traced(command: Sequence[str], library: Library, gemini: StandIn) -> AsyncIterator[Client]:
     async with _ending() as tracers, harness.start(library, gemini) as subject:
         await subject.result("status")
         tracers.append(await _attached(command, subject.process.pid))

@@ -1,6 +1,8 @@
 """A library that another program has to itself when the writer opens it: waited for like any other lock."""
 
+import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,8 @@ import trio
 
 from sidecar.library.faults import Fault, LibraryError
 from tests.writer.scenes import PATIENCE_SECONDS, Clock, Job, foreign, ratings, until_cancelled, writing
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="replaces an open file")
 
 
 @contextmanager
@@ -70,3 +74,27 @@ async def test_waiting_for_the_opening_can_be_cancelled(path: Path) -> None:
             other.execute("ROLLBACK")
             assert await writer.write(Job(2, 2)) == 2
     assert not job.begun.is_set()
+
+
+@posix
+async def test_what_is_deleted_between_two_jobs_is_not_written_any_more(path: Path) -> None:
+    job = Job(2, 77)
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        path.unlink()
+        with pytest.raises(LibraryError) as caught:
+            await writer.write(job)
+        assert caught.value.fault is Fault.MISSING and not job.begun.is_set()
+
+
+@posix
+async def test_what_is_put_in_its_place_between_two_jobs_is_written_from_then_on(path: Path) -> None:
+    other = path.with_suffix(".other")
+    shutil.copy(path, other)
+    async with writing(path) as writer:
+        await writer.write(Job(1, 5))
+        before = writer.generation
+        other.replace(path)
+        await writer.write(Job(2, 77))
+        assert writer.generation > before, "what was read in the other one is not so in this one"
+    assert ratings(path)[1] == 77
