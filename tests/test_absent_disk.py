@@ -189,3 +189,13 @@ async def test_a_start_that_waits_for_the_locks_disk_can_be_cancelled_and_keeps_
         while not await taken(other):  # noqa: ASYNC110 - the other thread tells nobody
             await trio.sleep(0.01)
         await given_back(other)
+
+
+async def test_a_lock_is_given_back_whoever_is_cancelled(path: Path) -> None:
+    lock, other = RunLock(path), RunLock(path)
+    assert await taken(lock) and not await taken(other)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await given_back(lock)
+    assert await taken(other)
+    await given_back(other)

@@ -107,6 +107,35 @@ async def test_a_replaced_file_is_closed_as_soon_as_the_last_read_from_it_has_en
         assert not is_open(inode)
 
 
+@posix
+@proc
+async def test_a_file_that_has_gone_is_told_and_closed_at_the_next_read(path: Path) -> None:
+    inode = path.stat().st_ino
+    async with open_library(path) as library:
+        await library.read(count)
+        assert is_open(inode)
+        path.unlink()
+        with pytest.raises(LibraryError) as caught:
+            await library.read(count)
+        assert caught.value.fault is Fault.MISSING and not is_open(inode)
+        assert (await library.status()).error == SENTENCES[Fault.MISSING]
+
+
+async def test_one_connection_serves_reads_that_come_one_after_the_other_and_writes_nothing(path: Path) -> None:
+    met: list[sqlite3.Connection] = []
+
+    def write(connection: sqlite3.Connection, _shape: Shape) -> None:
+        met.append(connection)
+        connection.execute("UPDATE audio_files SET title = 'new'")
+
+    async with open_library(path) as library:
+        for _ in range(3):
+            with pytest.raises(LibraryError) as caught:
+                await library.read(write)
+            assert caught.value.fault is Fault.READ_ONLY
+    assert met == [met[0]] * 3
+
+
 @proc
 async def test_a_read_that_was_abandoned_leaves_nothing_open_after_the_library(path: Path) -> None:
     inode = path.stat().st_ino

@@ -59,7 +59,7 @@ class Pace:
 
     def outage_is_over(self, now: float) -> bool:
         """Whether an outage ends the run. One whose end was slept over begins anew, with a probe at once."""
-        if self.outage_since is not None and now >= self.outage_ends_at + SLEPT_SECONDS:
+        if now >= self.outage_ends_at + SLEPT_SECONDS:
             self.outage_since = self._probe_at = now
             self._probes = 0
         return now >= self.outage_ends_at

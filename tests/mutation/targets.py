@@ -19,7 +19,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.library.handover": ("tests/writer",),
     "sidecar.library.opened": ("tests/writer", "tests/test_store.py"),
     "sidecar.library.readers": ("tests/test_store.py", "tests/test_absent_disk.py"),
-    "sidecar.library.file": ("tests/writer", "tests/test_store.py"),
+    "sidecar.library.file": ("tests/writer", "tests/test_store.py", "tests/test_file.py"),
     "sidecar.library.lock": ("tests/test_absent_disk.py", "tests/test_run_lock.py"),
     "sidecar.library.log": ("tests/writer/test_log.py",),
     "sidecar.library.procedures": ("tests/procedures",),
@@ -83,6 +83,22 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.library.opened": {
         "busy_seconds=2": "counts for the switch to WAL alone; then SQLite's own waiting is switched off",
         "__init__(): self.close()": "no library that was judged is known whose procedures cannot be made",
+    },
+    "sidecar.library.readers": {
+        "READ_PATIENCE_SECONDS = 31.0": "a measure of patience",
+        "_closings = 1": "looked at for whether it has changed",
+        "_closings -= 1": "looked at for whether it has changed",
+        "_closings += 2": "looked at for whether it has changed",
+        "_take(): connection.close()": "CPython closes what nobody holds any more",
+        "_take(): raise → pass": "needs a header that cannot be read by a connection that has just read it",
+    },
+    "sidecar.library.lock": {
+        "if not TYPE_CHECKING": "for mypy",
+        "acquire(timeout=1)": "a measure of patience",
+        "error.errno": "an OSError without a number is not known",
+        "await trio.lowlevel.checkpoint_if_cancelled() → pass": "then it is given back at once",
+        "& 439 | 384": "who may execute it",
+        "return 421": "who may execute it",
     },
     "sidecar.library.log": {
         "_ROWS_A_CHECKPOINT = 2001": "a measure: one row more",
