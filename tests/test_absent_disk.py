@@ -191,6 +191,23 @@ async def test_a_start_that_waits_for_the_locks_disk_can_be_cancelled_and_keeps_
         await given_back(other)
 
 
+async def test_a_start_that_is_cancelled_while_another_process_has_the_lock_leaves_it_to_that_one(
+    path: Path, disk: Disk
+) -> None:
+    holder, lock, other = RunLock(path), RunLock(path), RunLock(path)
+    assert await taken(holder)
+    disk.answers.clear()
+    with trio.move_on_after(0.1) as scope:
+        await taken(lock)
+    assert scope.cancelled_caught
+    disk.answers.set()
+    await eventually(lambda: not any(thread.name == "run lock" for thread in threading.enumerate()))
+    assert not await taken(other)
+    await given_back(holder)
+    assert await taken(other)
+    await given_back(other)
+
+
 async def test_a_lock_is_given_back_whoever_is_cancelled(path: Path) -> None:
     lock, other = RunLock(path), RunLock(path)
     assert await taken(lock) and not await taken(other)

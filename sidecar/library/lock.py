@@ -60,12 +60,12 @@ class RunLock:
         return True
 
     def release(self) -> None:
-        """Gives it back and removes the file. Never raises.
+        """Gives it back, where it is held, and removes the file. Never raises.
 
         Removed while still held: who opened it before sees that its file is gone (filelock looks at the
         link count) and tries again. Windows removes no open file; there filelock does, once it is closed.
         """
-        if self._lock is None:
+        if self._lock is None or not self._lock.is_locked:
             return
         with contextlib.suppress(OSError):
             Path(self._lock.lock_file).unlink()
