@@ -179,12 +179,13 @@ class Writer:
         else:
             _roll_back(transaction.connection)
 
-    def _open(self) -> None:
-        """Sees to a connection to the file that lies there now."""
+    def _open(self) -> Opened:
+        """The connection to the file that lies there now."""
         if self._opened is not None and not self._opened.is_still_there():
             self._close()
         if self._opened is None:
             self._opened = Opened(self._path)
+        return self._opened
 
     def _close(self) -> None:
         if self._opened is not None:
@@ -197,8 +198,8 @@ class Writer:
         Raises LibraryError, OSError, and sqlite3.Error, for one after its patience.
         """
         deadline = self._monotonic() + job.patience_seconds
-        while self._patiently(self._open, deadline, job.cancelled) and self._opened is not None:
-            opened, connection = self._opened, self._opened.connection
+        while (opened := self._patiently(self._open, deadline, job.cancelled)) is not None:
+            connection = opened.connection
             if not self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"), deadline, job.cancelled):
                 break
             try:
@@ -210,20 +211,18 @@ class Writer:
             self._close()  # the procedures name columns that may be gone, and lack those that have come
         return None
 
-    def _patiently(self, step: Callable[[], object], deadline: float, cancelled: threading.Event) -> bool:
-        """Takes a step once no other process is in the way; False if `cancelled` was set meanwhile."""
+    def _patiently(self, step: Callable[[], T], deadline: float, cancelled: threading.Event) -> T | None:
+        """What a step returns once no other process is in the way; None if `cancelled` was set meanwhile."""
         polls = 0
         while not cancelled.is_set():
             try:
-                step()
+                return step()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self._monotonic() >= deadline:
                     raise
                 self._wait(cancelled, _POLLS_SECONDS[min(polls, len(_POLLS_SECONDS) - 1)])
                 polls += 1
-            else:
-                return True
-        return False
+        return None
 
     def _transact(self, transaction: Transaction, job: _Job) -> Any:
         """The job's result once its transaction has ended. Raises what ended it, by its name."""

@@ -10,10 +10,12 @@ import trio
 import trio.testing
 
 from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.file import log_of, look_at
 from sidecar.library.own_tables import create_tables
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.writer import Transaction
-from tests.writer.scenes import PATIENCE_SECONDS, Job, begun, cancel_in_vain, ratings, writing
+from tests.harness import eventually, never
+from tests.writer.scenes import PATIENCE_SECONDS, Job, begun, cancel_in_vain, foreign, ratings, writing
 
 
 async def test_a_result_comes_after_its_commit(path: Path) -> None:
@@ -59,6 +61,25 @@ async def test_an_error_of_sqlite_is_a_library_error(path: Path) -> None:
             await writer.write(lambda transaction: transaction.connection.execute("SELECT nothing"))
         assert caught.value.fault is Fault.REFUSED
         assert await writer.write(Job(1, 3)) == 3
+
+
+async def test_how_a_job_has_left_the_file_is_known_unless_it_failed(path: Path) -> None:
+    async with writing(path) as writer:
+        assert writer.left is None
+        for rating in (3, 4):
+            await writer.write(Job(1, rating))
+            await eventually(lambda: writer.left is not None)
+            assert writer.left == look_at(path, log_of(path))
+        with foreign(path) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LibraryError):
+                await writer.write(Job(1, 5), patience_seconds=0)
+        assert writer.left is None, "it could not begin"
+        await writer.write(Job(1, 5))
+        await eventually(lambda: writer.left is not None)
+        with pytest.raises(LibraryError):
+            await writer.write(lambda transaction: transaction.connection.execute("SELECT nothing"))
+        await never(lambda: writer.left is not None, seconds=0.1)
 
 
 async def test_a_job_finds_the_procedures_in_its_connection(path: Path) -> None:
