@@ -110,3 +110,15 @@ def test_whoever_may_write_the_database_may_take_the_lock_of_one_who_was_killed(
         assert left.stat().st_mode & 0o777 == mode
     finally:
         lock.release()
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_who_does_not_hold_the_lock_takes_it_from_nobody(tmp_path: Path, tried: bool) -> None:
+    path = tmp_path / "library.db"
+    create_library(path, files=1)
+    holder, lock = RunLock(path), RunLock(path)
+    assert holder.take()
+    assert not tried or not lock.take()
+    lock.release()
+    assert not RunLock(path).take()
+    holder.release()
