@@ -16,7 +16,7 @@ import trio
 from rich import progress as bars
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sidecar.command_line import STOPPED
@@ -68,6 +68,14 @@ class Output:
             os.close(nowhere)
 
 
+class _Words(bars.ProgressColumn):
+    """What is told beside the bar: the count of files first, since a narrow terminal cuts off the end."""
+
+    def render(self, task: bars.Task) -> Text:
+        told = f"{task.fields['processed']}/{task.total:.0f} {task.fields['pace']} {task.description}"
+        return Text(told, no_wrap=True, overflow="ellipsis")
+
+
 class Display:
     """One command's output."""
 
@@ -81,12 +89,9 @@ class Display:
         self._sentences: dict[str, str] = {}
         self._bar: bars.Progress | None = None
         if self.console.is_terminal and not self.console.is_dumb_terminal:
-            texts = ("{task.fields[processed]}/{task.total:.0f}", "{task.fields[pace]}", "{task.description}")
-            columns = [
-                bars.SpinnerColumn(),
-                bars.BarColumn(16),
-                *(bars.TextColumn(t, markup=False) for t in texts),
-            ]
+            whole = Column(no_wrap=True)
+            width = min(16, self.console.width // 8)
+            columns = [bars.SpinnerColumn(table_column=whole), bars.BarColumn(width, table_column=whole), _Words()]
             self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
 
     def begin(self, files: int, batches: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from sidecar.contract import Usage
-from sidecar.demo.standin import Reply
+from sidecar.demo.standin import Reply, rate_limited
 from sidecar.runs.outcomes import BatchOutcome
 from sidecar.runs.progress import Tally, progress
 from sidecar.terminal.display import Display
@@ -45,11 +45,15 @@ def test_the_time_that_is_left_is_told_as_people_tell_time(
 
 
 async def on_a_terminal(
-    command: list[str], shell: Shell, stderr: IO[bytes] | None = None, watch: Callable[[str], None] | None = None
+    command: list[str],
+    shell: Shell,
+    stderr: IO[bytes] | None = None,
+    watch: Callable[[str], None] | None = None,
+    columns: int = 120,
 ) -> str:
     """What the command prints there, until it ends well. `watch` is told after each bit what there is so far."""
     ours, theirs = os.openpty()
-    env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": "120"}
+    env = environment(shell.gemini) | {"TERM": "xterm-256color", "COLUMNS": str(columns)}
     process = await trio.lowlevel.open_process(command, env=env, stdout=theirs, stderr=stderr)
     os.close(theirs)
     printed = b""
@@ -65,6 +69,11 @@ async def on_a_terminal(
             finally:
                 process.kill()
     return printed.decode()
+
+
+def without_escapes(printed: str) -> list[str]:
+    """The lines that were drawn, one below the other that it replaced."""
+    return re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", printed).splitlines()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -94,13 +103,23 @@ async def test_the_bar_turns_before_the_first_answer_and_takes_no_thread_for_it(
 
     with threads.open("wb") as stderr:
         printed = await on_a_terminal(command, shell, stderr, watch)
-    frames = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", printed).splitlines()
+    frames = without_escapes(printed)
     bars = [line for line in frames if "/60" in line]
     assert bars[0].endswith(" 0/60  Tagging 60 files in 3 batches")
     assert bars[-1].endswith("Tagging: 60 of 60 files")
     assert frames[-1] == "60 files tagged."
     names = threads.read_text()
     assert "sidecar" in names and "rich" not in names
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_a_narrow_terminal_cuts_the_end_of_what_is_told_and_not_the_count_of_files(shell: Shell) -> None:
+    shell.gemini.script = lambda received: rate_limited("1s") if received.number == 3 else None
+    options = ["--database", str(shell.library), "--batch-size", "20", "--max-parallel", "1"]
+    printed = await on_a_terminal([*harness.command(), "tag", *options], shell, columns=40)
+    bars = [line for line in without_escapes(printed) if "min" in line]
+    assert any(line.endswith("\N{HORIZONTAL ELLIPSIS}") for line in bars)
+    assert [line for line in bars if not re.search("\u2501 (0|20|40|60)/60 ", line) or len(line) > 40] == []
 
 
 @pytest.mark.parametrize("command", ["tag", "report"])
