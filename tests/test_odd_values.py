@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.contract import Exclusion
+from sidecar.contract import Exclusion, TagType
 from sidecar.demo.library import create_library
-from sidecar.library.connections import connect
+from sidecar.library.connections import connect, judge
 from sidecar.library.exclusions import add_exclusion
 from sidecar.library.mapping_rows import list_mappings
 from sidecar.library.own_tables import create_tables
@@ -18,6 +18,7 @@ from sidecar.library.queries import (
     library_root,
     untagged_files,
     untagged_ids,
+    vocabulary,
     without_excluded,
 )
 
@@ -51,6 +52,16 @@ def test_the_common_folder_is_found_where_paths_are_no_texts(connection: sqlite3
     expected = library_root(connection)
     connection.execute("UPDATE audio_files SET file_path = CAST(file_path AS BLOB)")
     assert library_root(connection) == expected == "/home/ann/"
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n", "\N{NO-BREAK SPACE}"])
+def test_a_row_of_blanks_in_the_vocabulary_is_no_tag_that_a_person_could_have_chosen(
+    connection: sqlite3.Connection, blank: str
+) -> None:
+    connection.execute("INSERT INTO tag_vocabulary (tag_type, tag_value) VALUES ('genre', ?)", (blank,))
+    found = vocabulary(connection, judge(connection))
+    assert not found.has(TagType.GENRE, blank)
+    assert all(tag.value.strip() for tag in found.tags)
 
 
 @pytest.mark.parametrize(("value", "uses"), [("x'ff'", 0), ("'many'", 0), ("NULL", 0), ("2.5", 2), ("7", 7)])

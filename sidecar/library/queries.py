@@ -108,7 +108,7 @@ def library_root(connection: sqlite3.Connection) -> str:
 
 
 def vocabulary(connection: sqlite3.Connection, shape: Shape) -> Vocabulary:
-    """The active tags; rows of unknown types or without a value are none."""
+    """The active tags; rows of unknown types, or with no value but blanks, are none."""
     note = "description" if shape.has("tag_vocabulary", "description") else "NULL"
     parent = "parent_tag" if shape.has("tag_vocabulary", "parent_tag") else "NULL"
     rows = connection.execute(
@@ -118,7 +118,7 @@ def vocabulary(connection: sqlite3.Connection, shape: Shape) -> Vocabulary:
     return Vocabulary(
         VocabularyTag(kind, value, description, parent_tag)
         for type_text, value, description, parent_tag in rows
-        if value and (kind := tag_type(type_text or "")) is not None
+        if value and value.strip() and (kind := tag_type(type_text or "")) is not None
     )
 
 
