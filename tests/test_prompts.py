@@ -28,6 +28,13 @@ def test_the_instruction_lists_each_tag_under_its_heading_with_its_description()
     )
 
 
+def test_a_tag_with_a_line_break_is_offered_as_one_tag_and_known_again() -> None:
+    vocabulary = Vocabulary([VocabularyTag(TagType.MOOD, "boss\nfight"), VocabularyTag(TagType.MOOD, "a\r\nb")])
+    offered = system_instruction(vocabulary).split("\nMOODS\n")[1].split("\n\n")[0].splitlines()
+    assert offered == ["a b", "boss fight"]
+    assert [vocabulary.find(TagType.MOOD, tag) for tag in offered] == ["a\r\nb", "boss\nfight"]
+
+
 def test_hints_come_after_everything_that_stays_the_same() -> None:
     plain = system_instruction(Vocabulary(TAGS))
     hinted = system_instruction(Vocabulary(TAGS), "We say 'crypt' for any cellar.")

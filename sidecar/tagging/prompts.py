@@ -100,8 +100,9 @@ def system_instruction(vocabulary: Vocabulary, hints: str = "") -> str:
         parts.append(f"\n{heading}\n")
         for tag in vocabulary.tags:
             if tag.type is kind:
+                line = " ".join(tag.value.splitlines())  # one broken in two would be offered as two tags
                 note = " ".join((tag.description or "").split())[:120]
-                parts.append(f"{tag.value} ({note})\n" if note and note != tag.value else f"{tag.value}\n")
+                parts.append(f"{line} ({note})\n" if note and note != tag.value else f"{line}\n")
     if hints:
         parts.append(f"\n{_HINTS}\n{hints}\n")
     return "".join(parts)
