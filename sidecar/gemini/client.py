@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import re
 import ssl
 import sys
 import warnings
@@ -249,11 +250,12 @@ def _import_quietly() -> None:
     logging.getLogger("google_genai._api_client").addFilter(_is_true)
 
 
+_ERROR_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
 _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
 
 
 def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
-    text = redactor.redact(" ".join(str(error).split()))[:200]
+    text = redactor.redact(_ERROR_NUMBER.sub("", " ".join(str(error).split())))[:200]
     if isinstance(error, _SETTING_ERRORS):
         return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
     if (refusal := _refused_certificate(error)) is not None:

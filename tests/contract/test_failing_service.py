@@ -273,6 +273,17 @@ async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply:
         assert message.endswith(ending)
 
 
+async def test_a_host_that_is_not_found_is_told_without_the_systems_error_number(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 1)
+    nowhere = {"GOOGLE_GEMINI_BASE_URL": "http://nowhere.invalid"}
+    async with harness.start(library, env=nowhere) as subject:
+        await subject.result("configure", **harness.FAST, max_attempts=1)
+        message = (await subject.tag())["message"]
+        assert "Gemini could not be reached, tried once (" in message and "Check the network" in message
+        assert "Errno" not in message
+        assert "Errno" not in (await subject.error("check_gemini_api_key", verify=True))["message"]
+
+
 UNTRUSTED, EXPIRED = map(Path(__file__).with_name, ("untrusted.pem", "expired.pem"))
 
 
