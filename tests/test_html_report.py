@@ -1,5 +1,6 @@
 """The page of `report --html` as text: what is on it, and that nothing on it is markup but ours."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -190,6 +191,14 @@ def test_an_empty_run_and_a_dry_run_have_a_page() -> None:
     assert "svg" not in Reader(render(nothing)).tags
     dry = report(run=msgspec.structs.replace(report().run, dry_run=True, elapsed_seconds=0.0))
     assert "nothing: a dry run" in Reader(render(dry)).text
+
+
+def test_the_page_of_a_dry_run_says_nowhere_that_anything_was_tagged_or_set() -> None:
+    run = msgspec.structs.replace(report().run, dry_run=True, message="38 files given proposals, 2 failed.")
+    for dry in (report(run=run), report(run=run, tags=[])):
+        text = Reader(render(dry)).text
+        assert "Proposed" in text and "Tags proposed" in text
+        assert re.findall(r"Tagged|Tags set|set no tags", text) == []
 
 
 @pytest.mark.parametrize(

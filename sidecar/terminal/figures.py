@@ -116,7 +116,8 @@ def _show_report(display: Display, found: Report) -> None:
     display.table("How the tags in Gemini's answers came out", ("Tags", "Count"), sources, numbers=(1,))
     if found.tags:
         rows = [_type_row(found, kind) for kind in TagType]
-        display.table("Tags by type", ("Type", "Values", "Set", "Most used"), rows, numbers=(1, 2))
+        given = "Proposed" if run.dry_run else "Set"
+        display.table("Tags by type", ("Type", "Values", given, "Most used"), rows, numbers=(1, 2))
     if found.failures:
         failures = [(entry.reason, REASON_WORDS[entry.reason], number(entry.files)) for entry in found.failures]
         display.table("Files that were not tagged", ("Reason", "", "Files"), failures, numbers=(2,))

@@ -37,6 +37,8 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     assert "Proposals (12 of 60)" in lines
     assert sum(bool(re.match(r" +\d+  /home/ann/", line)) for line in lines) == 12
     assert shell.tags() == before
+    shown = await shell("report")
+    assert shown[shown.index("Tags by type") + 1].split() == ["Type", "Values", "Proposed", "Most", "used"]
     asked = shell.requests
     as_it_stands = f"{lines[-1].strip()} --reject 1 2 --reject 3"
     words = as_it_stands if sys.platform == "win32" else shlex.split(as_it_stands)

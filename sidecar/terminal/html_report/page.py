@@ -26,6 +26,8 @@ from sidecar.terminal.words import (
 # Nothing is fetched and nothing runs, not even what might have slipped through the escaping.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _WORRIES_IN_SIGHT = 25
+_DONE = {False: "Tagged", True: "Proposed"}
+"""What became of a run's good files; the key says whether it was a dry run."""
 
 
 def render(report: Report) -> str:
@@ -90,7 +92,7 @@ def _tiles(report: Report) -> Element:
     pace = files_per_minute(run.total_files - run.remaining_files, run.elapsed_seconds)
     tiles = [
         (
-            "Proposed" if run.dry_run else "Tagged",
+            _DONE[run.dry_run],
             run.processed_files,
             f"of {counted(run.total_files, 'file')}",
             "",
@@ -98,7 +100,12 @@ def _tiles(report: Report) -> Element:
         ("Failed", run.failed_files, None, "bad" if run.failed_files else ""),
         ("Skipped", run.skipped_files, None, ""),
         ("Remaining", run.remaining_files, None, ""),
-        ("Tags set", sum(tag.files for tag in report.tags), f"{number(len(report.tags))} different", ""),
+        (
+            "Tags proposed" if run.dry_run else "Tags set",
+            sum(tag.files for tag in report.tags),
+            f"{number(len(report.tags))} different",
+            "",
+        ),
         ("Files a minute", pace, None, ""),
         ("Requests", usage.requests, f"{counted(usage.retries, 'retry', 'retries')} among them", ""),
         ("Tokens", usage.tokens, f"{number(usage.cached_tokens)} from Gemini's cache", ""),
@@ -122,7 +129,10 @@ def _tiles(report: Report) -> Element:
 
 def _tags(report: Report) -> Element:
     if not report.tags:
-        return cards(card("By type", none("This run set no tags.")), _sources(report))
+        return cards(
+            card("By type", none(f"This run {'proposed' if report.run.dry_run else 'set'} no tags.")),
+            _sources(report),
+        )
     by_type = {
         kind: [(tag.tag_value, tag.files) for tag in report.tags if tag.tag_type is kind] for kind in TagType
     }
@@ -153,7 +163,7 @@ def _over_time(report: Report) -> Iterator[Element]:
         f"What finished in each {length} of the run, in {counted(len(report.batches), 'batch', 'batches')}.",
         labels,
         [
-            ("Tagged", [span.tagged for span in spans]),
+            (_DONE[report.run.dry_run], [span.tagged for span in spans]),
             ("Failed", [span.failed for span in spans]),
             ("Skipped", [span.skipped for span in spans]),
         ],
