@@ -29,6 +29,10 @@ def test_at_the_start_all_files_remain() -> None:
     assert start.status == "Tagging: 0 of 10 files"
 
 
+def test_a_dry_run_does_not_say_that_it_tags() -> None:
+    assert progress("run", tally(), Usage(), 10, None, dry_run=True).status == "Dry run: 0 of 10 files"
+
+
 def test_a_finished_batch_moves_its_files_to_tagged_failed_and_skipped() -> None:
     after = tally().with_batch(BatchOutcome(2, failures(Reason.BLOCKED, Reason.CHANGED, Reason.DELETED)))
     assert (after.processed_files, after.failed_files, after.skipped_files) == (2, 1, 2)

@@ -90,7 +90,15 @@ class Waiting(Struct, frozen=True):
     overload: bool = False
 
 
-def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, waiting: Waiting | None) -> Progress:
+def progress(
+    run_id: str,
+    tally: Tally,
+    usage: Usage,
+    elapsed_seconds: float,
+    waiting: Waiting | None,
+    *,
+    dry_run: bool = False,
+) -> Progress:
     """The message of this moment."""
     closed = tally.total_files - tally.remaining_files
     wait = waiting.seconds if waiting else 0.0
@@ -98,7 +106,7 @@ def progress(run_id: str, tally: Tally, usage: Usage, elapsed_seconds: float, wa
     return Progress(
         run_id=run_id,
         **tally.counters,
-        status=_status(tally, waiting),
+        status=_status(tally, waiting, dry_run=dry_run),
         elapsed_seconds=round(elapsed_seconds, 3),
         eta_seconds=None if eta is None else round(eta, 1),
         files_per_minute=files_per_minute(closed, elapsed_seconds),
@@ -164,14 +172,14 @@ def _counted(tally: Tally, kind: RunKind) -> str:
     return ", ".join(parts)
 
 
-def _status(tally: Tally, waiting: Waiting | None) -> str:
+def _status(tally: Tally, waiting: Waiting | None, *, dry_run: bool) -> str:
     if waiting is not None:
         seconds = max(1, round(waiting.seconds))
         if waiting.outage:
             return "Gemini cannot be reached; trying again" + (f" in {seconds} s" if waiting.seconds else "")
         return f"Waiting {seconds} s: " + ("Gemini is overloaded" if waiting.overload else "Gemini's rate limit")
     closed = tally.total_files - tally.remaining_files
-    return f"Tagging: {closed} of {_files(tally.total_files)}"
+    return f"{'Dry run' if dry_run else 'Tagging'}: {closed} of {_files(tally.total_files)}"
 
 
 def _because(tally: Tally, words: Mapping[Reason, str], *, skips: bool) -> str:

@@ -129,7 +129,8 @@ class Run:
         now = trio.current_time()
         seconds, in_outage = self._pace.wait_seconds(now), self._pace.outage_since is not None
         waiting = Waiting(seconds, in_outage, self._pace.is_overload) if seconds > 0 or in_outage else None
-        return progress(self.plan.run_id, self.tally, self._meter.usage, now - self._began_at, waiting)
+        run, usage = self.plan.run, self._meter.usage
+        return progress(run.run_id, self.tally, usage, now - self._began_at, waiting, dry_run=run.dry_run)
 
     def summary(self, *, cancelled: bool) -> RunSummary:
         """The run's end. `cancelled`: it was cut off before its work was done."""

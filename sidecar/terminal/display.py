@@ -94,9 +94,10 @@ class Display:
             columns = [bars.SpinnerColumn(table_column=whole), bars.BarColumn(width, table_column=whole), _Words()]
             self._bar = bars.Progress(*columns, console=self.console, auto_refresh=False)  # else in a thread
 
-    def begin(self, files: int, batches: int) -> None:
+    def begin(self, files: int, batches: int, *, dry_run: bool = False) -> None:
         """A run has started, whose first answers may take a while. Before its first `show`."""
-        sentence = f"Tagging {counted(files, 'file')} in {counted(batches, 'batch', 'batches')}"
+        doing = "Dry run over" if dry_run else "Tagging"
+        sentence = f"{doing} {counted(files, 'file')} in {counted(batches, 'batch', 'batches')}"
         if self._bar is None:
             self.say(sentence)
         else:

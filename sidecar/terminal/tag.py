@@ -84,9 +84,10 @@ async def _run(
     if answer.then is None:
         display.say(await if_nothing() if if_nothing else answer.result.message)
         return 0
-    display.begin(answer.result.total_files, answer.result.total_batches)
+    started = answer.result
+    display.begin(started.total_files, started.total_batches, dry_run=bool(params.get("dry_run")))
     answer.then()
-    return await watch(display, signals, cancelling(app, answer.result.run_id), stopped=stopped)
+    return await watch(display, signals, cancelling(app, started.run_id), stopped=stopped)
 
 
 async def _nothing_to_retry(app: App, options: argparse.Namespace) -> str:

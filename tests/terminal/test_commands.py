@@ -35,6 +35,8 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     lines = await shell("tag", "--dry-run", "--batch-size", "20")
     assert "60 files given proposals. Nothing has been written: look at the proposals and apply them." in lines
     assert "Proposals (12 of 60)" in lines
+    assert lines[0] == "Dry run over 60 files in 3 batches" and lines[1].endswith("  Dry run: 20 of 60 files")
+    assert not any("agging" in line for line in lines)
     assert sum(bool(re.match(r" +\d+  /home/ann/", line)) for line in lines) == 12
     assert shell.tags() == before
     shown = await shell("report")
