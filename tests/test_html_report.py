@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.contract import (
     BatchRow,
+    FileFailure,
     Mode,
     Reason,
     ReasonCount,
@@ -223,6 +224,16 @@ def test_a_long_list_of_worries_says_how_many_there_are() -> None:
     text = Reader(render(report(worries=worries, worrying_files=3210))).text
     assert "The 200 that stand out most, of 3,210 files." in text
     assert "175 more" in text and "199.wav" in text
+
+
+def test_the_files_that_were_not_tagged_are_named_a_long_list_not_to_its_end() -> None:
+    failures = [FileFailure(n, f"/music/{n}.wav", Reason.BLOCKED, f"Blocked, {ATTACK}") for n in range(1, 1002)]
+    page = Reader(render(report(), failures[:3]))
+    assert all(words in page.text for words in ("1.wav", "3.wav", ATTACK)) and "The first" not in page.text
+    text = Reader(render(report(), failures)).text
+    assert "The first 1,000 of 1,001." in text and "975 more" in text
+    assert "1000.wav" in text and "1001.wav" not in text
+    assert "File 7" in Reader(render(report(), [FileFailure(7, "", Reason.DELETED, "Deleted.")])).text
 
 
 @pytest.mark.parametrize("last", [0.0, 0.05, 2.4, 7.0, 59.9, 60.0, 3600.0, 86_400.0, 9_999_999.0])

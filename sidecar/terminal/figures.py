@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.contract import CostEstimate, Estimate, Report, TagType, duration
+from sidecar.contract import CostEstimate, Estimate, FileFailure, Report, RunDetails, TagType, duration
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App
 from sidecar.settings import Settings
@@ -26,7 +26,7 @@ from sidecar.terminal.words import (
 )
 
 _TAGS_A_TYPE: Final = 8
-_WORRIES: Final = 20
+_FILES: Final = 20
 _PAGE_BEGINS: Final = b"<!DOCTYPE html>"
 """How our pages begin. What begins otherwise, the library above all, is never written over."""
 
@@ -36,10 +36,14 @@ async def report(options: argparse.Namespace, settings: Settings, redactor: Reda
 
     async def work(app: App, display: Display) -> int:
         found: Report = await ask(app, "report", run_id=options.run)
+        details: RunDetails = await ask(app, "get_run", run_id=found.run.run_id)
+        how_many = {entry.reason: entry.files for entry in found.failures}
+        # A list that is cut off shall not end before the one file that Gemini has blocked.
+        untagged = sorted(details.failures, key=lambda file: how_many.get(file.reason, 0))
         if options.html is None:
-            _show_report(display, found)
+            _show_report(display, found, untagged)
             return 0
-        return _write_page(display, found, Path(options.html))
+        return _write_page(display, found, untagged, Path(options.html))
 
     return await over_library(work, settings, redactor, signals)
 
@@ -101,7 +105,7 @@ def _costs(found: CostEstimate) -> _Table:
     return "Its cost at these prices", ("Tokens", "About", "Cost"), rows
 
 
-def _show_report(display: Display, found: Report) -> None:
+def _show_report(display: Display, found: Report, untagged: Sequence[FileFailure]) -> None:
     run, usage = found.run, found.run.usage
     kind = "Dry run" if run.dry_run else "Run"
     status, told = STATUS_WORDS[run.status], outcome(run)
@@ -121,8 +125,12 @@ def _show_report(display: Display, found: Report) -> None:
     if found.failures:
         failures = [(entry.reason, REASON_WORDS[entry.reason], number(entry.files)) for entry in found.failures]
         display.table("Files that were not tagged", ("Reason", "", "Files"), failures, numbers=(2,))
+    if untagged:
+        listed = [(str(file.file_id), file.file_path, file.message) for file in untagged[:_FILES]]
+        title = f"Which they are ({len(listed)} of {number(len(untagged))})"
+        display.table(title, ("Id", "Sound", "Why"), listed, numbers=(0,))
     if found.worries:
-        shown = found.worries[:_WORRIES]
+        shown = found.worries[:_FILES]
         worries = [(str(file.file_id), file.file_path, " ".join(file.messages)) for file in shown]
         title = f"To look at first ({len(shown)} of {number(found.worrying_files)})"
         display.table(title, ("Id", "Sound", "Why"), worries, numbers=(0,))
@@ -134,13 +142,13 @@ def _type_row(found: Report, kind: TagType) -> tuple[str, ...]:
     return TYPE_WORDS[kind], number(len(tags)), number(sum(tag.files for tag in tags)), most
 
 
-def _write_page(display: Display, found: Report, path: Path) -> int:
+def _write_page(display: Display, found: Report, untagged: Sequence[FileFailure], path: Path) -> int:
     from sidecar.terminal.html_report.page import render  # noqa: PLC0415 - the other commands need no charts
 
     try:
         if path.is_file() and not _is_page(path):
             return sorry(f"{path} exists and is no report; name another file.", 2)
-        _replace(path, render(found))
+        _replace(path, render(found, untagged))
     except OSError as error:
         return sorry(f"The report cannot be written to {path}: {error.strerror}.", 1)
     display.say(f"Report: {path}")

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from sidecar.command_line import parse
+from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply
 from sidecar.redaction import Redactor
 from sidecar.settings import Settings
@@ -62,6 +63,19 @@ async def test_from_a_dry_run_over_its_proposals_and_back(shell: Shell) -> None:
     assert shell.requests == asked, "no one but the dry run asks Gemini"
 
 
+async def test_the_rarest_failure_stands_first_where_a_report_lists_some_of_many(shell: Shell) -> None:
+    def script(received: Received) -> Reply | None:
+        nonsense = any(file["path"].startswith(("City/", "Music/", "Creatures/")) for file in received.files)
+        return refuse(b"Attic Footsteps 01")(received) or (standin.text_reply("nonsense") if nonsense else None)
+
+    shell.gemini.script = script
+    await shell("tag")
+    lines = await shell("report")
+    listed = lines[lines.index("Which they are (20 of 25)") + 2 :][:20]
+    assert "Attic Footsteps 01" in listed[0] and listed[0].endswith("blocked this file.")
+    assert all(line.endswith("could not be used.") for line in listed[1:])
+
+
 async def test_apply_and_undo_take_the_latest_run_that_fits(shell: Shell) -> None:
     before = shell.tags()
     await shell("tag", "--dry-run")
@@ -79,6 +93,8 @@ async def test_retry_takes_what_failed_for_the_reasons_named(shell: Shell) -> No
     assert failed > 0
     report = await shell("report")
     assert any(re.match(rf"  blocked +Blocked by Gemini +{failed}$", line) for line in report)
+    listed = report[report.index(f"Which they are ({failed} of {failed})") + 2 :][:failed]
+    assert all("Attic Footsteps" in line and line.endswith(" blocked this file.") for line in listed)
     shell.gemini.script = None
     [nothing] = await shell("retry", "--reason", "timeout", "bad_response")
     untagged = f"{failed} files are" if failed > 1 else "1 file is"

@@ -1,10 +1,10 @@
 """The page: what a run's report says, in sections, with a table for every chart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 from sidecar import __version__
-from sidecar.contract import NAME, Report, TagType, WorryingFile, duration
+from sidecar.contract import NAME, FileFailure, Report, TagType, WorryingFile, duration
 from sidecar.runs.progress import files_per_minute
 from sidecar.tagging.paths import split
 from sidecar.terminal.html_report import timeline
@@ -25,13 +25,14 @@ from sidecar.terminal.words import (
 
 # Nothing is fetched and nothing runs, not even what might have slipped through the escaping.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-_WORRIES_IN_SIGHT = 25
+_FILES_IN_SIGHT = 25
+_FAILURES_LISTED = 1000
 _DONE = {False: "Tagged", True: "Proposed"}
 """What became of a run's good files; the key says whether it was a dry run."""
 
 
-def render(report: Report) -> str:
-    """The whole page."""
+def render(report: Report, failures: Sequence[FileFailure] = ()) -> str:
+    """The whole page. `failures`: the files behind the report's counts of what was not tagged."""
     title = f"Tagging report, {moment(report.run.started_at)}"
     head = element(
         "head",
@@ -52,7 +53,7 @@ def render(report: Report) -> str:
             _section("summary", "Summary", _tiles(report)),
             _section("tags", "Tags", _tags(report)),
             _section("time", "Over time", *_over_time(report)),
-            _section("failures", "Files that were not tagged", _failures(report)),
+            _section("failures", "Files that were not tagged", *_failures(report, failures)),
             _section("worries", "To look at first", _worries(report)),
         ),
         element("footer", element("p", f"Run {report.run.run_id}. Written by {NAME} {__version__}.")),
@@ -190,11 +191,19 @@ def _sources(report: Report) -> Element:
     return bar_card("sources", "plain", title, counts, ("In the answers", "Tags"))
 
 
-def _failures(report: Report) -> Element:
+def _failures(report: Report, failures: Sequence[FileFailure]) -> Iterator[Element]:
     if not report.failures:
-        return none("None failed, none was skipped.")
+        yield none("None failed, none was skipped.")
+        return
     counts = [(REASON_WORDS[entry.reason], entry.files) for entry in report.failures]
-    return cards(bar_card("failures", "failures", "By reason", counts, ("Reason", "Files")))
+    yield cards(bar_card("failures", "failures", "By reason", counts, ("Reason", "Files")))
+    if failures:
+        listed = failures[:_FAILURES_LISTED]
+        rows = [(_path(file.file_path or f"File {file.file_id}"), file.message) for file in listed]
+        is_cut = len(listed) < len(failures)
+        yield _files(
+            "failed", rows, f"The first {number(len(listed))} of {number(len(failures))}." if is_cut else None
+        )
 
 
 def _worries(report: Report) -> Element:
@@ -202,14 +211,19 @@ def _worries(report: Report) -> Element:
         return none("Nothing stands out.")
     shown, found = len(report.worries), report.worrying_files
     rows = [(_path(file.file_path), _reasons(file)) for file in report.worries]
-    first, rest = rows[:_WORRIES_IN_SIGHT], rows[_WORRIES_IN_SIGHT:]
+    some = f"The {number(shown)} that stand out most, of {counted(found, 'file')}." if shown < found else None
+    return _files("worries", rows, some)
+
+
+def _files(kind: str, rows: Sequence[Sequence[Child]], some: str | None) -> Element:
+    """Files, each with why it is named. `some` says so where these are not all."""
+    first, rest = rows[:_FILES_IN_SIGHT], rows[_FILES_IN_SIGHT:]
     names = ("Sound", "Why")
     more = (
         element("details", element("summary", f"{number(len(rest))} more"), table(names, rest)) if rest else None
     )
-    some = f"The {number(shown)} that stand out most, of {counted(found, 'file')}." if shown < found else None
     note = element("p", some, class_="note") if some else None
-    return element("div", note, table(names, first), more, class_="card worries")
+    return element("div", note, table(names, first), more, class_=f"card files {kind}")
 
 
 def _path(path: str) -> Element:

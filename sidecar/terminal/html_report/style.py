@@ -104,10 +104,11 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--soft); font-weight: 600; }
 tbody th { font-weight: 400; }
 .number { text-align: right; overflow-wrap: normal; }
-.worries th { width: 46%; }
+.cards + .files { margin-top: 1rem; }
+.files th { width: 46%; }
 .folder { display: block; color: var(--soft); font-size: .8125rem; }
 .name { font-weight: 600; }
-.worries details { margin-top: .75rem; border: 0; }
+.files details { margin-top: .75rem; border: 0; }
 .reasons { margin: 0; padding: 0; list-style: none; }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .8125rem; }
 @media print {
@@ -117,7 +118,7 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .8125rem; }
   }
   .card, .tile, tr { break-inside: avoid; }
   .card { padding: .6rem .65rem; }
-  .worries { break-inside: auto; }
+  .files { break-inside: auto; }
   h2, thead { break-after: avoid; }
   .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem; }
   .tiles { grid-template-columns: repeat(4, minmax(0, 1fr)); }
