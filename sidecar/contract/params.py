@@ -280,6 +280,7 @@ _OUT_OF_BOUNDS = re.compile(
     r" - at `\$\.(?P<place>[^`]+)`"
 )
 _OF_ANOTHER_FORM = re.compile(r"Expected `str` matching regex .+ - at `\$\.(?P<place>[^`]+)`", re.DOTALL)
+_FORMS = {"model": "no model has such a name", "base_url": "begins with http:// or https://, without blanks"}
 _SIGNS = {">=": "at least", "<=": "at most", ">": "more than"}
 """No parameter has a bound of another kind, nor a list one: what comes then is told in msgspec's words."""
 
@@ -287,7 +288,7 @@ _SIGNS = {">=": "at least", "<=": "at most", ">": "more than"}
 def _in_words(refusal: str) -> str:
     """A sentence: of what a page of settings may run into, for the person who reads it."""
     if (found := _OF_ANOTHER_FORM.fullmatch(refusal)) is not None:
-        return f"`{found['place']}`: this text cannot be one."
+        return f"`{found['place']}`: {_FORMS[found['place']]}."
     if (found := _OUT_OF_BOUNDS.fullmatch(refusal)) is None:
         return f"{refusal}.".replace("`$.", "`")
     bound, unit = found["bound"], ""
