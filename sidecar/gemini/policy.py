@@ -161,12 +161,16 @@ def _unanswered(error: GeminiError, tried: str) -> str:
     return f"Gemini did not answer, tried {tried} ({cause})."
 
 
+SIGN_IN = "Check whether the network asks for a sign-in."
+"""How the sentence ends that tells of a page which something else than Gemini has answered with."""
+
+
 def _unusable(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
     if tries.unusable > MAX_UNUSABLE:
         sentence = f"Gemini's answer could not be used ({error.detail})."
         foreign = error.kind is Failure.FOREIGN_PAGE
         if foreign:
-            sentence += " Check whether the network asks for a sign-in."
+            sentence += f" {SIGN_IN}"
         return Halve(Reason.BAD_RESPONSE, sentence, foreign)
     return Wait(backoff(tries.unusable, limits, jitter), everyone=False)
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Completion, Progress, Reason, RunStatus, RunSummary, Usage
+from sidecar.gemini.policy import SIGN_IN
 from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import again
 from sidecar.runs.outcomes import BatchOutcome
@@ -69,7 +70,7 @@ class Tally(Struct, frozen=True, kw_only=True):
         reasons, unanswered = dict(self.reasons), self.unanswered
         for failure in outcome.failures:
             reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
-            if failure.reason in _UNANSWERED:
+            if failure.reason in _UNANSWERED or failure.message.endswith(SIGN_IN):
                 unanswered = failure.message
         return msgspec.structs.replace(
             self,

@@ -273,6 +273,16 @@ async def test_a_check_of_the_key_in_vain_says_what_helps(tmp_path: Path, reply:
         assert message.endswith(ending)
 
 
+async def test_a_run_that_meets_another_page_than_geminis_ends_with_what_to_look_at(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 4)
+    page = standin.html_page()
+    async with standin.running(script=lambda _: page) as gemini, harness.start(library, gemini) as subject:
+        await subject.result("configure", **harness.FAST)
+        message = (await subject.tag())["message"]
+        assert message.startswith("0 files tagged, 4 failed (")
+        assert "Check whether the network asks for a sign-in. Start tagging again" in message
+
+
 async def test_a_host_that_is_not_found_is_told_without_the_systems_error_number(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 1)
     nowhere = {"GOOGLE_GEMINI_BASE_URL": "http://nowhere.invalid"}
