@@ -83,21 +83,19 @@ class GeminiClient:
         settings = self._settings
         failure = None
         with trio.move_on_after(settings.request_timeout_seconds) as scope:
-            places.attempt.set(places.Attempt(place, scope, settings.request_timeout_seconds))
+            attempt = places.Attempt(place, scope, settings.request_timeout_seconds)
+            places.attempt.set(attempt)
             try:
                 return await call()
             except (trio.Cancelled, NotSent) as ended:
                 _forget_frames(ended)
                 raise
-            except self._sdk.errors.APIError as error:
-                _forget_frames(error)
-                failure = self._refusal(error, flex=flex)
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
                 _forget_frames(error)
                 failure = _transport_failure(error, self._redactor)
-            except (ValueError, TypeError, RecursionError) as error:
+            except (self._sdk.errors.APIError, ValueError, TypeError, RecursionError) as error:
                 _forget_frames(error)
-                failure = _unreadable(error)
+                failure = self._refusal(attempt.refusal, error, flex) if attempt.refusal else _unreadable(error)
         if failure is None:
             detail = f"no answer within {settings.request_timeout_seconds:g} s"
             failure = GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
@@ -106,11 +104,10 @@ class GeminiClient:
         finally:
             del failure  # its traceback holds this frame
 
-    def _refusal(self, error: Any, *, flex: bool) -> GeminiError:
-        """What the SDK's APIError says."""
-        headers = getattr(error.response, "headers", {})
-        model, now = self._settings.model, datetime.now(UTC)
-        failure = classify(int(error.code or 0), headers, error.details, model=model, flex=flex, now=now)
+    def _refusal(self, refusal: places.Refusal, error: Exception, flex: bool) -> GeminiError:
+        """What an answer other than a 200 says; of one whose page the SDK cannot read, its number alone."""
+        body, model, now = getattr(error, "details", None), self._settings.model, datetime.now(UTC)
+        failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
         return failure.shown(self._redactor)
 
     def _client(self, version: str, request: Request | None) -> Any:

@@ -25,12 +25,20 @@ _GZIP = 16 + zlib.MAX_WBITS
 """See zlib.decompressobj: a gzip header is required."""
 
 
-class Attempt(Struct, frozen=True):
-    """The SDK call of the current task, as the hooks of the HTTP client see it."""
+class Refusal(Struct, frozen=True):
+    """An answer other than a 200, without its page."""
+
+    status: int
+    headers: httpx.Headers
+
+
+class Attempt(Struct):
+    """The SDK call of the current task, as the hooks of the HTTP client see it; `refusal` is what came of it."""
 
     place: Place
     scope: trio.CancelScope
     timeout_seconds: float
+    refusal: Refusal | None = None
 
 
 attempt: ContextVar[Attempt] = ContextVar("attempt")
@@ -99,11 +107,14 @@ def _as_it_is(chunk: bytes, _most_bytes: int) -> bytes:
 
 async def bound_answer(response: httpx.Response) -> None:
     """A good answer gives its place away as soon as it is complete; a refusal keeps it until it is judged."""
+    current = attempt.get()
+    if response.status_code != 200:
+        current.refusal = Refusal(response.status_code, response.headers)
     encoding = response.headers.pop("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):
         raise httpx.DecodingError("the answer is packed in a way that was not asked for")
     if isinstance(response.stream, httpx.AsyncByteStream):
-        complete = attempt.get().place.leave if response.status_code == 200 else _nothing
+        complete = _nothing if current.refusal else current.place.leave
         response.stream = _BoundedStream(response.stream, zipped=encoding == "gzip", complete=complete)
 
 

@@ -1,5 +1,6 @@
 """CONTRACT section 6: a service that fails, for a moment, for long or for good."""
 
+import itertools
 import os
 import ssl
 import sys
@@ -209,6 +210,23 @@ async def test_a_passing_failure_is_tried_again(tmp_path: Path, status: int) -> 
         assert (done["processed_files"], done["usage"]["requests"], done["usage"]["retries"]) == (20, 5, 4)
         assert gemini.arrived == 5
         assert library.tagged == 20
+
+
+@pytest.mark.parametrize("page", ["<html>Dienst nicht verfügbar</html>".encode("latin-1"), b"[" * 100_000])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_refusal_is_what_its_number_says_whatever_its_page_holds(
+    tmp_path: Path, status: int, page: bytes
+) -> None:
+    library = harness.library(tmp_path, 20)
+    failing = Reply(status, page, {"content-type": "text/html", "retry-after": "0.2"})
+    async with (
+        standin.running(script=lambda r: failing if r.number <= 4 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag()
+        assert (done["processed_files"], done["failed_files"], done["usage"]["requests"]) == (20, 0, 5)
+        assert all(later.at - one.at >= 0.2 for one, later in itertools.pairwise(gemini.journal))
 
 
 async def test_a_file_that_lacks_a_tag_of_its_own_does_not_fail_for_anothers_unknown_tags(tmp_path: Path) -> None:
