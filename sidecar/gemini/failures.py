@@ -66,8 +66,8 @@ class GeminiError(Exception):
     ) -> None:
         super().__init__(detail)
         self.kind = kind
-        self.detail = detail
-        self.status = status
+        self.detail = _whole(detail)
+        self.status = _whole(status)
         self.delay_seconds = delay_seconds
         self.http_status = http_status
         self.usage = usage
@@ -78,6 +78,11 @@ class GeminiError(Exception):
         self.detail = redactor.redact(self.detail)[:MOST_DETAIL_CHARS]
         self.status = redactor.redact(self.status)[:MOST_STATUS_CHARS]
         return self
+
+
+def _whole(text: str) -> str:
+    """Without halves of surrogate pairs, as JSON holds them of texts cut within an emoji, and no database does."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def incomplete(error: ImportError | OSError) -> GeminiError:

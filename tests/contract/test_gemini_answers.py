@@ -128,6 +128,24 @@ async def test_a_request_that_is_rejected_for_one_file_is_halved(tmp_path: Path)
         assert library.tagged == 3
 
 
+async def test_an_error_whose_message_was_cut_within_a_character_costs_no_other_file_its_tags(
+    tmp_path: Path,
+) -> None:
+    library = harness.library(tmp_path, 4)
+    cut = b'{"error": {"code": 400, "message": "No good: \\ud83d", "status": "INVALID_ARGUMENT"}}'
+
+    def script(received: Received) -> Reply | None:
+        return Reply(400, cut) if any(file["path"].endswith(library.name(2)) for file in received.files) else None
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        assert (await subject.tag())["processed_files"] == library.tagged == 3
+        [failure] = (await subject.result("get_run"))["failures"]
+    assert (failure["reason"], failure["message"]) == (
+        "request_rejected",
+        "Gemini rejected the request: No good: \N{REPLACEMENT CHARACTER}",
+    )
+
+
 @pytest.mark.parametrize("first", ["STOP", "SAFETY", "MAX_TOKENS"])
 async def test_a_second_candidate_serves_where_the_first_is_empty_or_blocked(tmp_path: Path, first: str) -> None:
     library = harness.library(tmp_path, 4)
