@@ -96,7 +96,7 @@ def resolve(
     return Settings(
         database=_path(path) if path else None,
         api_key=first(*KEY_VARIABLES),
-        model=first(MODEL_VARIABLE) or DEFAULT_MODEL,
+        model=(first(MODEL_VARIABLE) or DEFAULT_MODEL).encode(errors="replace").decode(),  # runs book it
         base_url=first(BASE_URL_VARIABLE) or DEFAULT_BASE_URL,
     )
 

@@ -68,6 +68,7 @@ async def test_a_bad_key_ends_the_run_and_is_shown_to_nobody(tmp_path: Path) -> 
         ("LIGEIA_MODEL", "../models/gemini", "`model` setting (LIGEIA_MODEL)"),
         ("LIGEIA_MODEL", "gemini?alt=sse", "`model` setting (LIGEIA_MODEL)"),
         ("LIGEIA_MODEL", "gemini#lite", "`model` setting (LIGEIA_MODEL)"),
+        ("LIGEIA_MODEL", "gemini-\udcff", "`model` setting (LIGEIA_MODEL)"),
         ("http_proxy", "http://a..b", "proxy settings"),
         ("http_proxy", "http://[::1", "proxy"),
     ],
