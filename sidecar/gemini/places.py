@@ -110,6 +110,7 @@ async def bound_answer(response: httpx.Response) -> None:
     current = attempt.get()
     if response.status_code != 200:
         current.refusal = Refusal(response.status_code, response.headers)
+    response.encoding = "utf-8"  # JSON is that (RFC 8259, 8.1), whatever charset a gateway names
     encoding = response.headers.pop("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):
         raise httpx.DecodingError("the answer is packed in a way that was not asked for")

@@ -146,6 +146,26 @@ async def test_an_error_whose_message_was_cut_within_a_character_costs_no_other_
     )
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "base64"])
+async def test_an_answer_is_utf_8_whatever_it_says_itself(tmp_path: Path, charset: str) -> None:
+    library = harness.library(tmp_path, 1)
+    tags = {"id": 1, "genre": "ambient", "moods": ["calm"], "occasions": ["inn-rest"], "keywords": ["höhle"]}
+
+    def script(received: Received) -> Reply:
+        mapped = [
+            {"type": "keyword", "invalid": tag["tag"], "valid": "biome:cave"} for tag in received.invalid_tags
+        ]
+        reply = standin.ok(mapped or [tags])
+        reply.headers = {"content-type": f"application/json; charset={charset}"}
+        return reply
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag()
+        assert done["processed_files"] == 1, done["message"]
+        [mapping] = await subject.result("list_tag_mappings")
+    assert mapping["invalid_tag"] == "höhle"
+
+
 @pytest.mark.parametrize("first", ["STOP", "SAFETY", "MAX_TOKENS"])
 async def test_a_second_candidate_serves_where_the_first_is_empty_or_blocked(tmp_path: Path, first: str) -> None:
     library = harness.library(tmp_path, 4)
