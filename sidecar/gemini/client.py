@@ -90,12 +90,9 @@ class GeminiClient:
             except (trio.Cancelled, NotSent) as ended:
                 _forget_frames(ended)
                 raise
-            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+            except (self._sdk.errors.APIError, *_ERRORS) as error:
                 _forget_frames(error)
-                failure = _transport_failure(error, self._redactor)
-            except (self._sdk.errors.APIError, ValueError, TypeError, RecursionError) as error:
-                _forget_frames(error)
-                failure = self._refusal(attempt.refusal, error, flex) if attempt.refusal else _unreadable(error)
+                failure = self._failure(error, attempt.refusal, flex=flex)
         if failure is None:
             detail = f"no answer within {settings.request_timeout_seconds:g} s"
             failure = GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
@@ -104,11 +101,15 @@ class GeminiClient:
         finally:
             del failure  # its traceback holds this frame
 
-    def _refusal(self, refusal: places.Refusal, error: Exception, flex: bool) -> GeminiError:
-        """What an answer other than a 200 says; of one whose page the SDK cannot read, its number alone."""
-        body, model, now = getattr(error, "details", None), self._settings.model, datetime.now(UTC)
-        failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
-        return failure.shown(self._redactor)
+    def _failure(self, error: Exception, refusal: places.Refusal | None, *, flex: bool) -> GeminiError:
+        """What an error stands for: a refusal, if only by its number where its page cannot be read."""
+        if refusal is not None and not isinstance(error, httpx.TransportError):
+            body, model, now = getattr(error, "details", None), self._settings.model, datetime.now(UTC)
+            failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
+            return failure.shown(self._redactor)
+        if isinstance(error, httpx.HTTPError | httpx.InvalidURL | ssl.SSLError):
+            return _transport_failure(error, self._redactor)
+        return _unreadable(error)
 
     def _client(self, version: str, request: Request | None) -> Any:
         """One SDK client for each API version and kind of request.
@@ -248,6 +249,7 @@ def _import_quietly() -> None:
 
 
 _ERROR_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
+_ERRORS = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError, TypeError, RecursionError)
 _SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
 
 

@@ -213,13 +213,21 @@ async def test_a_passing_failure_is_tried_again(tmp_path: Path, status: int) -> 
         assert library.tagged == 20
 
 
-@pytest.mark.parametrize("page", ["<html>Dienst nicht verfügbar</html>".encode("latin-1"), b"[" * 100_000])
+@pytest.mark.parametrize(
+    ("page", "encoding"),
+    [
+        ("<html>Dienst nicht verfügbar</html>".encode("latin-1"), "identity"),
+        (b"[" * 100_000, "identity"),
+        (b"<html>", "gzip"),
+        (b"<html>", "br"),
+    ],
+)
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_refusal_is_what_its_number_says_whatever_its_page_holds(
-    tmp_path: Path, status: int, page: bytes
+    tmp_path: Path, status: int, page: bytes, encoding: str
 ) -> None:
     library = harness.library(tmp_path, 20)
-    failing = Reply(status, page, {"content-type": "text/html", "retry-after": "0.2"})
+    failing = Reply(status, page, {"content-encoding": encoding, "retry-after": "0.2"})
     async with (
         standin.running(script=lambda r: failing if r.number <= 4 else None) as gemini,
         harness.start(library, gemini) as subject,
