@@ -115,7 +115,9 @@ def counted(tries: Tries, error: GeminiError) -> Tries:
 
 def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now: datetime) -> Verdict:
     """What to do about a failure. `tries` counts it already; `now` dates the end of a long wait."""
-    decided = _TABLE[error.kind](error, tries, limits, jitter)
+    is_foreign = error.kind in _OF_GOOGLE and error.http_status != 0 and not error.from_google
+    row = _REFUSED_IN_ITS_PLACE if is_foreign else _TABLE[error.kind]
+    decided = row(error, tries, limits, jitter)
     delay = error.delay_seconds
     # A cause that ends the run says more than when: no wait lifts a limit of 0.
     if delay is not None and delay > limits.outage_max_seconds and not isinstance(decided, End):
@@ -187,6 +189,13 @@ def _ends(sentence: str, status: RunStatus = RunStatus.FAILED, advice: str = "")
 
     return row
 
+
+_OF_GOOGLE = frozenset({Failure.KEY_REFUSED, Failure.FORBIDDEN, Failure.MODEL_UNKNOWN})
+"""Of key and model only Google's own answer tells: a proxy that blocks the address says 403 as well."""
+_REFUSED_IN_ITS_PLACE = _ends(
+    "Something other than Gemini has answered ({detail}). Check the network and the base URL "
+    "(GOOGLE_GEMINI_BASE_URL)."
+)
 
 _TABLE: dict[Failure, _Row] = {
     Failure.RATE_LIMITED: _rate_limited,

@@ -42,6 +42,20 @@ async def test_what_no_later_request_can_mend_ends_the_run_at_once(
     assert library.tagged == 0
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_a_page_that_refuses_in_geminis_place_says_nothing_of_key_or_model(
+    tmp_path: Path, status: int
+) -> None:
+    library = harness.library(tmp_path, 60)
+    blocked = Reply(status, b"<html>Blocked by your administrator</html>", {"content-type": "text/html"})
+    async with standin.running(script=lambda _: blocked) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag(batch_size=10, max_parallel=1)
+    assert (done["status"], done["remaining_files"], gemini.arrived) == ("failed", 60, 1)
+    assert done["message"].startswith(
+        f"Something other than Gemini has answered (HTTP {status}). Check the network and the base URL"
+    )
+
+
 async def test_a_bad_key_ends_the_run_and_is_shown_to_nobody(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 60)
     reply = standin.key_invalid(f"API key not valid: {harness.KEY}. Please pass a valid API key.")
