@@ -261,7 +261,7 @@ def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
         return GeminiError(Failure.UNTRUSTED, _why_untrusted(refusal), status="UNTRUSTED_CERTIFICATE")
     if isinstance(error, httpx.TimeoutException):
         return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
-    if isinstance(error, httpx.DecodingError | httpx.TooManyRedirects):
+    if isinstance(error, httpx.DecodingError):
         return GeminiError(Failure.FOREIGN_PAGE, text or "an unreadable answer", status="BAD_ANSWER")
     return GeminiError(Failure.UNAVAILABLE, text or "the connection broke", status="UNREACHABLE")
 
