@@ -204,10 +204,9 @@ class Calls:
             self._end_of_outage = ended_by_outage(error, self._limits)
         if error.kind in TRANSIENT:
             return self.pace.failed(batch, sent_at, now, random.random())
-        if error.kind is Failure.FOREIGN_PAGE:
-            return self.pace.unanswered(sent_at, now, random.random())
         if error.kind is Failure.RATE_LIMITED:
             self.pace.refused(sent_at, now)
+        if error.kind in (Failure.FOREIGN_PAGE, Failure.RATE_LIMITED, Failure.SHED):
             return self.pace.unanswered(sent_at, now, random.random())
         self.pace.reached()
         return True

@@ -7,9 +7,9 @@ every answer is a number to act on. So no cancellation can land inside a decisio
   to requests that left before the last halving do not halve again. It grows back by one for as many
   successes as there are places.
 - An outage begins when `max_attempts` requests in a row failed, from two batches or more, nothing
-  succeeding between (a 429 is no success). Then one probe at a time leaves, its failures cost no batch an
-  attempt and its 429s no refusal, and the first answer that is neither ends it. After `outage_max_seconds`
-  the run ends.
+  succeeding between (a 429 is no success, nor is what the flex tier sheds). Then one probe at a time leaves,
+  its failures cost no batch an attempt and its 429s no refusal, and the first answer that is neither ends it.
+  After `outage_max_seconds` the run ends.
 """
 
 import math
@@ -94,7 +94,7 @@ class Pace:
             self._reduced_at = now
 
     def unanswered(self, sent_at: float, now: float, jitter: float) -> bool:
-        """A captive portal answered, or nobody did; or a 429 came, which ends no outage.
+        """A captive portal answered, or nobody did; or Gemini sent a request away, which ends no outage.
 
         True when it costs the request a try, False in an outage.
         """

@@ -133,6 +133,21 @@ async def test_standard_has_all_its_attempts_after_flex_has_shed(tmp_path: Path)
         assert failure["reason"] == "service_unavailable" and "3 times" in failure["message"]
 
 
+async def test_what_flex_sheds_in_an_outage_does_not_hide_it(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with (
+        standin.running(script=lambda _: standin.unavailable()) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        settings = {"max_attempts": 3, "outage_max_seconds": 0.5}
+        await subject.result("configure", service_tier="flex", **settings, **harness.FAST)
+        await subject.result("set_budget", max_requests=1000)  # then no batch is asked for before its turn
+        with trio.fail_after(20):
+            done = await subject.tag(batch_size=10, max_parallel=1)
+        assert done["message"].startswith("Gemini could not be reached"), done["message"]
+        assert (done["status"], done["failed_files"], done["remaining_files"]) == ("failed", 10, 50)
+
+
 async def test_other_faults_of_flex_are_faults_of_flex(tmp_path: Path) -> None:
     """Only a 503 is shedding: after a 500, a 429 or a cut connection the same request goes to flex again."""
     library = harness.library(tmp_path, 10)
