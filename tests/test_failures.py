@@ -195,9 +195,17 @@ def test_retry_after_is_not_read_elsewhere(status: int) -> None:
 def test_retry_after_may_be_a_date() -> None:
     later = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
     earlier = format_datetime(NOW - timedelta(seconds=30), usegmt=True)
-    assert judged(503, None, {"retry-after": later}).delay_seconds == 30
+    assert judged(503, None, {"retry-after": later, "date": "noon"}).delay_seconds == 30
     assert judged(503, None, {"retry-after": earlier}).delay_seconds is None
     assert judged(503, None, {"retry-after": "tomorrow"}).delay_seconds is None
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(hours=-5), timedelta(hours=5)])
+def test_a_date_is_one_of_the_servers_clock_whatever_this_computers_says(wrong_by: timedelta) -> None:
+    sent = NOW + wrong_by
+    dates = {"date": sent, "retry-after": sent + timedelta(seconds=30)}
+    headers = {name: format_datetime(date, usegmt=True) for name, date in dates.items()}
+    assert judged(503, None, headers).delay_seconds == 30
 
 
 # --- rows without a recorded answer ----------------------------------------------------------------

@@ -114,7 +114,7 @@ _KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_NOT_FOU
 def classify(
     status: int, headers: Mapping[str, str], body: Any, *, model: str, flex: bool, now: datetime
 ) -> GeminiError:
-    """The failure that an HTTP answer other than a usable 200 stands for; `now` dates `Retry-After`.
+    """The failure that an HTTP answer other than a usable 200 stands for; `now` is for one without a `Date`.
 
     `flex`: the request was one of the flex tier.
     """
@@ -214,7 +214,7 @@ def _delay(headers: Mapping[str, str], details: list[dict[str, Any]], message: s
     None too where they say zero: who asks for no delay gets the backoff of one that asks for nothing.
     """
     asked = [seconds(detail.get("retryDelay")) for detail in details]
-    asked.append(_retry_after(headers.get("retry-after"), now))
+    asked.append(_retry_after(headers, now))
     if not any(asked):
         asked.append(_retry_in_text(message))
     return max((value for value in asked if value), default=None)
@@ -240,20 +240,25 @@ def seconds(value: object) -> float | None:
     return float(found[1]) / (1000 if found[2] == "ms" else 1)
 
 
-def _retry_after(value: str | None, now: datetime) -> float | None:
-    """RFC 9110 10.2.3: seconds, or a date; a date in the past asks for nothing."""
+def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """RFC 9110 10.2.3: seconds, or a date by the server's clock; a date in the past asks for nothing."""
+    value = headers.get("retry-after")
     if value is None:
         return None
     if (plain := seconds(value)) is not None:
         return plain
+    when, sent_at = _date(value), _date(headers.get("date", ""))
+    return None if when is None else max(0.0, (when - (sent_at or now)).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
     try:
         from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 2 ms of every start
 
-        when = parsedate_to_datetime(value)
+        when = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - now).total_seconds())
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _envelope(body: Any) -> dict[str, Any]:
