@@ -102,7 +102,7 @@ class Calls:
         assert answer is not None
         return answer
 
-    async def ask_current(self, current: "Current", batch: int, meter: Meter) -> Reply | Stop | None:
+    async def ask_current(self, current: Current, batch: int, meter: Meter) -> Reply | Stop | None:
         """As `ask`, for a request that may change while it waits; None where nothing is left of it.
 
         After the first End no request leaves: the others wait for their run to cut them off. Once a request
@@ -236,7 +236,7 @@ class Calls:
             finally:
                 self._under_way.discard(scope)
 
-    def _may_leave(self, current: "Current", tries: Tries, version: str) -> bool:
+    def _may_leave(self, current: Current, tries: Tries, version: str) -> bool:
         """Whether a request that was made before it got its place is still what would be made now."""
         is_current = version == self._version.without(tries.refused_by) and current.is_current()
         return not self._over and is_current and (tries.plain or not self._schema_refused)

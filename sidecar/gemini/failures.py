@@ -49,7 +49,7 @@ class GeminiError(Exception):
 
     As `classify` makes it, it may be long and may echo the key; `shown` is what anybody may see.
     `delay_seconds` is what the server asked us to wait; `status` is Google's word or the HTTP number.
-    `http_status` is 0 where no answer came, `usage` what Gemini counted for an answer that cannot be used;
+    `http_status` is 0 of a 200 and where none came, `usage` what Gemini counted for an answer that cannot be used;
     `from_google`: the answer had the form of Google's errors, not of a page that something in between has sent.
     """
 
