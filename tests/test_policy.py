@@ -201,6 +201,17 @@ def test_what_no_retry_can_mend_ends_the_run_with_what_to_do(kind: Failure, word
     assert "the detail" in end.message
 
 
+@pytest.mark.parametrize("kind", [Failure.KEY_REFUSED, Failure.FORBIDDEN, Failure.MODEL_UNKNOWN])
+def test_only_googles_own_answer_tells_of_key_and_model(kind: Failure) -> None:
+    googles, proxys = (GeminiError(kind, "HTTP 1", http_status=1, from_google=own) for own in (True, False))
+    assert verdict(googles, Tries(), LIMITS, 0.5, NOW) == decided(kind, detail="HTTP 1")
+    assert verdict(proxys, Tries(), LIMITS, 0.5, NOW) == End(
+        RunStatus.FAILED,
+        "Something other than Gemini has answered (HTTP 1). Check the network and the base URL "
+        "(GOOGLE_GEMINI_BASE_URL).",
+    )
+
+
 @pytest.mark.parametrize("kind", [Failure.KEY_REFUSED, Failure.QUOTA_EXHAUSTED, Failure.SETTING])
 def test_a_detail_is_told_without_its_full_stop_and_gemini_s_word_where_there_is_none(kind: Failure) -> None:
     told = sentence(decided(kind, detail="Refused for project X."))
