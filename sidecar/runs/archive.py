@@ -5,15 +5,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from sidecar.contract import (
-    Code,
-    FileFailure,
-    Progress,
-    RpcError,
-    RunDetails,
-    RunStatus,
-    RunSummary,
-)
+from sidecar.contract import Code, FileFailure, Progress, RpcError, RunDetails, RunStatus, RunSummary
 from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.faults import LibraryError

@@ -2,11 +2,7 @@
 
 import sqlite3
 
-from sidecar.contract import (
-    ExplainedTag,
-    TagType,
-    invalid_params,
-)
+from sidecar.contract import ExplainedTag, TagType, invalid_params
 from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.store import Library

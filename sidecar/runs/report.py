@@ -3,11 +3,7 @@
 import sqlite3
 from collections import Counter
 
-from sidecar.contract import (
-    ReasonCount,
-    Report,
-    TagCount,
-)
+from sidecar.contract import ReasonCount, Report, TagCount
 from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.store import Library

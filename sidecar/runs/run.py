@@ -18,16 +18,7 @@ from functools import partial
 
 import trio
 
-from sidecar.contract import (
-    BatchReport,
-    Event,
-    FileFailure,
-    Progress,
-    Reason,
-    RunStatus,
-    RunSummary,
-    Usage,
-)
+from sidecar.contract import BatchReport, Event, FileFailure, Progress, Reason, RunStatus, RunSummary, Usage
 from sidecar.gemini.calls import Calls
 from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.meter import Meter

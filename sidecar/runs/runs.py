@@ -228,9 +228,8 @@ class Runs:
         try:
             lock = await take_run_lock(self._library)
         except (RpcError, LibraryError):
-            _, selection = await self._choice(
-                asked, settings, named=named
-            )  # what is amiss with the call itself comes first
+            # What is amiss with the call itself comes first.
+            _, selection = await self._choice(asked, settings, named=named)
             if selection.total_files:
                 raise
             return _NOTHING, None

@@ -4,12 +4,7 @@ import functools
 import sqlite3
 from collections import defaultdict
 
-from sidecar.contract import (
-    RetiredTag,
-    Stale,
-    TagName,
-    TagType,
-)
+from sidecar.contract import RetiredTag, Stale, TagName, TagType
 from sidecar.library import queries, run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.run_reads import BookedRun
