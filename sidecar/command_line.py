@@ -109,6 +109,8 @@ def _add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     report.add_argument("--run", metavar="ID", help="the run (the latest)")
     report.add_argument("--html", metavar="FILE", help="write a page with charts instead")
 
+    command("runs", help="the latest runs, newest first, with the ids that --run takes")
+
     estimate = command("estimate", help="what tagging the rest would take, without a request to Gemini")
     estimate.add_argument(
         "--batch-size", type=batch_size, metavar="N", help=f"files a request, {batch_size.words} (50)"

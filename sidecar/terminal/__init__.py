@@ -5,7 +5,7 @@
 - `session`      the methods in this process, and the signals that end them
 - `tag`          `tag` and `retry`: runs with a progress bar and a Ctrl-C that cancels cleanly
 - `afterwards`   `apply` and `undo`
-- `figures`      `report` and `estimate`
+- `figures`      `report`, `runs` and `estimate`
 - `html_report/` the page of `report --html`
 - `demo`         starts the sidecar as the shell does, on a sample library
 
@@ -35,6 +35,7 @@ _COMMANDS: Final[dict[str, Command]] = {
     "apply": afterwards.apply,
     "undo": afterwards.undo,
     "report": figures.report,
+    "runs": figures.runs,
     "estimate": figures.estimate,
 }
 

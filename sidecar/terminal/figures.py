@@ -1,4 +1,4 @@
-"""`report` and `estimate`: how a run came out, and what the next one would take."""
+"""`report`, `runs` and `estimate`: how runs came out, and what the next one would take."""
 
 import argparse
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.contract import CostEstimate, Estimate, FileFailure, Report, RunDetails, TagType, duration
+from sidecar.contract import CostEstimate, Estimate, FileFailure, Report, RunDetails, RunSummary, TagType, duration
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App
 from sidecar.settings import Settings
@@ -27,6 +27,7 @@ from sidecar.terminal.words import (
 
 _TAGS_A_TYPE: Final = 8
 _FILES: Final = 20
+_RUNS: Final = 20
 _PAGE_BEGINS: Final = b"<!DOCTYPE html>"
 """How our pages begin. What begins otherwise, the library above all, is never written over."""
 
@@ -44,6 +45,20 @@ async def report(options: argparse.Namespace, settings: Settings, redactor: Reda
             _show_report(display, found, untagged)
             return 0
         return _write_page(display, found, untagged, Path(options.html))
+
+    return await over_library(work, settings, redactor, signals)
+
+
+async def runs(_options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
+    """The latest runs: which there is to undo, apply or retry."""
+
+    async def work(app: App, display: Display) -> int:
+        found: list[RunSummary] = await ask(app, "list_runs", limit=_RUNS)
+        if not found:
+            return sorry("There is no run yet.", 1)
+        for run in found:  # no table: a narrow one would break the ids, which are to be copied
+            display.say(f"{run.run_id}  {moment(run.started_at)}  {outcome(run)}")
+        return 0
 
     return await over_library(work, settings, redactor, signals)
 

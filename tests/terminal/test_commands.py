@@ -76,6 +76,19 @@ async def test_the_rarest_failure_stands_first_where_a_report_lists_some_of_many
     assert all(line.endswith("could not be used.") for line in listed[1:])
 
 
+async def test_the_runs_are_listed_so_that_an_earlier_one_can_be_taken_back_too(shell: Shell) -> None:
+    before = shell.tags()
+    await shell("tag", "--dry-run")
+    await shell("apply", "--reject", *map(str, range(1, 31)))
+    await shell("tag")
+    lines = await shell("runs")
+    told = [line.split(" UTC  ")[1] for line in lines]
+    assert told[:2] == ["30 files tagged.", "30 files tagged."] and told[2].startswith("60 files given proposals.")
+    for line in lines[:2]:
+        assert (await shell("undo", "--run", line.split()[0]))[0].startswith("30 files restored")
+    assert shell.tags() == before
+
+
 async def test_apply_and_undo_take_the_latest_run_that_fits(shell: Shell) -> None:
     before = shell.tags()
     await shell("tag", "--dry-run")
@@ -240,6 +253,7 @@ async def test_a_retry_while_another_process_tags_says_so(shell: Shell) -> None:
         (("undo", "--run", "none"), 1, "no run"),
         (("retry",), 1, "no run"),
         (("report",), 1, "no run"),
+        (("runs",), 1, "There is no run yet."),
         (("estimate", "--input-price", "1"), 2, "together"),
         (("estimate", "--currency", "EUR"), 2, "--input-price"),
     ],
