@@ -190,7 +190,10 @@ class Applied(Struct, frozen=True):
     ]
     applied_files: Annotated[int, means("Files whose proposals were written.")]
     skipped_files: Annotated[
-        int, means("Files that were changed or deleted since, or whose tags have left the vocabulary.")
+        int,
+        means(
+            "Files left as they are: changed, deleted or excluded since, refused, or without valid tags by now."
+        ),
     ]
 
 

@@ -341,7 +341,7 @@ export interface Applied {
   run_id: string | null;
   /** Files whose proposals were written. */
   applied_files: number;
-  /** Files that were changed or deleted since, or whose tags have left the vocabulary. */
+  /** Files left as they are: changed, deleted or excluded since, refused, or without valid tags by now. */
   skipped_files: number;
 }
 
