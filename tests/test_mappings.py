@@ -93,6 +93,11 @@ def test_the_mappings_behind_proposals_are_known_ones_or_made_anew() -> None:
     assert behind == [CAVERN, Mapping(TagType.MOOD, "creepy", "eerie", "mood", saved=False)]
 
 
+def test_a_mapping_whose_valid_tag_a_person_has_spelled_in_another_way_is_behind_its_proposals_too() -> None:
+    by_hand = Mapping(TagType.KEYWORD, "cavern", "Biome: Cave", "keyword")
+    assert [*Mappings([by_hand]).behind([Mapped(TagType.KEYWORD, "biome:cave", "cavern")])] == [by_hand]
+
+
 # --- what is remembered ---------------------------------------------------------------------------
 
 KEY = (TagType.KEYWORD, "cavern")

@@ -141,7 +141,7 @@ class Mappings:
             entry = self._by_key.get((came.type, normalise(came.invalid)))
             if entry is None:
                 yield Mapping(came.type, came.invalid, came.tag, came.type.value, saved=False)
-            elif entry.valid == came.tag:
+            elif normalise(entry.valid) == normalise(came.tag):
                 yield entry
 
     def resolve(self, tags: RawTags, vocabulary: Vocabulary) -> "Resolved":
