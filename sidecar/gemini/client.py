@@ -103,7 +103,8 @@ class GeminiClient:
 
     def _failure(self, error: Exception, refusal: places.Refusal | None, *, flex: bool) -> GeminiError:
         """What an error stands for: a refusal, if only by its number where its page cannot be read."""
-        if refusal is not None and not isinstance(error, httpx.TransportError):
+        # What breaks off may come whole another time: then it has to be its number that says so.
+        if refusal is not None and (refusal.is_passing or not isinstance(error, httpx.TransportError)):
             body, model, now = getattr(error, "details", None), self._settings.model, datetime.now(UTC)
             failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
             return failure.shown(self._redactor)

@@ -31,6 +31,11 @@ class Refusal(Struct, frozen=True):
     status: int
     headers: httpx.Headers
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be taken later, whatever the page says."""
+        return self.status in (408, 429) or self.status >= 500
+
 
 class Attempt(Struct):
     """The SDK call of the current task, as the hooks of the HTTP client see it; `refusal` is what came of it."""

@@ -6,6 +6,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -228,20 +229,21 @@ async def test_a_passing_failure_is_tried_again(tmp_path: Path, status: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("page", "encoding"),
+    "refusal",
     [
-        ("<html>Dienst nicht verfügbar</html>".encode("latin-1"), "identity"),
-        (b"[" * 100_000, "identity"),
-        (b"<html>", "gzip"),
-        (b"<html>", "br"),
+        Reply(body="<html>Dienst nicht verfügbar</html>".encode("latin-1")),
+        Reply(body=b"[" * 100_000),
+        Reply(body=b"<html>", headers={"content-encoding": "gzip"}),
+        Reply(body=b"<html>", headers={"content-encoding": "br"}),
+        Reply(body=b"<html>", drop="mid"),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_refusal_is_what_its_number_says_whatever_its_page_holds(
-    tmp_path: Path, status: int, page: bytes, encoding: str
+    tmp_path: Path, status: int, refusal: Reply
 ) -> None:
     library = harness.library(tmp_path, 20)
-    failing = Reply(status, page, {"content-encoding": encoding, "retry-after": "0.2"})
+    failing = replace(refusal, status=status, headers={**refusal.headers, "retry-after": "0.2"})
     async with (
         standin.running(script=lambda r: failing if r.number <= 4 else None) as gemini,
         harness.start(library, gemini) as subject,
@@ -250,6 +252,21 @@ async def test_a_refusal_is_what_its_number_says_whatever_its_page_holds(
         done = await subject.tag()
         assert (done["processed_files"], done["failed_files"], done["usage"]["requests"]) == (20, 0, 5)
         assert all(later.at - one.at >= 0.2 for one, later in itertools.pairwise(gemini.journal))
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_refusal_of_a_kind_that_only_its_page_tells_is_asked_for_again_where_that_breaks_off(
+    tmp_path: Path, status: int
+) -> None:
+    library = harness.library(tmp_path, 20)
+    broken = replace(standin.key_invalid("No."), status=status, drop="mid")
+    async with (
+        standin.running(script=lambda r: broken if r.number == 1 else None) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("configure", **harness.FAST)
+        done = await subject.tag()
+        assert (done["processed_files"], done["usage"]["requests"]) == (20, 2)
 
 
 async def test_a_file_that_lacks_a_tag_of_its_own_does_not_fail_for_anothers_unknown_tags(tmp_path: Path) -> None:
