@@ -64,6 +64,7 @@ _ON_THE_WIRE = {
 _BY_CODE = {
     sqlite3.SQLITE_BUSY: Fault.LOCKED,
     sqlite3.SQLITE_LOCKED: Fault.LOCKED,
+    sqlite3.SQLITE_PROTOCOL: Fault.LOCKED,  # lost to others for seconds: https://sqlite.org/rescode.html#protocol
     sqlite3.SQLITE_READONLY: Fault.READ_ONLY,
     sqlite3.SQLITE_PERM: Fault.READ_ONLY,
     sqlite3.SQLITE_AUTH: Fault.READ_ONLY,
