@@ -207,8 +207,8 @@ def test_only_googles_own_answer_tells_of_key_and_model(kind: Failure) -> None:
     assert verdict(googles, Tries(), LIMITS, 0.5, NOW) == decided(kind, detail="HTTP 1")
     assert verdict(proxys, Tries(), LIMITS, 0.5, NOW) == End(
         RunStatus.FAILED,
-        "Something other than Gemini has answered (HTTP 1). Check the network and the base URL "
-        "(GOOGLE_GEMINI_BASE_URL).",
+        "Something other than Gemini has answered (HTTP 1). Check the network and, if GOOGLE_GEMINI_BASE_URL is "
+        "set, that address and the key for it.",
     )
 
 

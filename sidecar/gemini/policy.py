@@ -193,8 +193,8 @@ def _ends(sentence: str, status: RunStatus = RunStatus.FAILED, advice: str = "")
 _OF_GOOGLE = frozenset({Failure.KEY_REFUSED, Failure.FORBIDDEN, Failure.MODEL_UNKNOWN})
 """Of key and model only Google's own answer tells: a proxy that blocks the address says 403 as well."""
 _REFUSED_IN_ITS_PLACE = _ends(
-    "Something other than Gemini has answered ({detail}). Check the network and the base URL "
-    "(GOOGLE_GEMINI_BASE_URL)."
+    "Something other than Gemini has answered ({detail}). Check the network and, if GOOGLE_GEMINI_BASE_URL is "
+    "set, that address and the key for it."
 )
 
 _TABLE: dict[Failure, _Row] = {

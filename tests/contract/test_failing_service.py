@@ -53,7 +53,7 @@ async def test_a_page_that_refuses_in_geminis_place_says_nothing_of_key_or_model
         done = await subject.tag(batch_size=10, max_parallel=1)
     assert (done["status"], done["remaining_files"], gemini.arrived) == ("failed", 60, 1)
     assert done["message"].startswith(
-        f"Something other than Gemini has answered (HTTP {status}). Check the network and the base URL"
+        f"Something other than Gemini has answered (HTTP {status}). Check the network and, if"
     )
 
 
