@@ -150,6 +150,28 @@ async def test_status_says_within_a_moment_that_the_disk_does_not_answer_and_lat
             assert (await library.status()).ok
 
 
+async def test_in_a_run_a_commit_stands_for_a_look_but_for_a_moment_only(path: Path, disk: Disk) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def stands_still(_transaction: object) -> None:
+        begun.set()
+        assert go.wait(DEADLINE_SECONDS)
+
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        assert (await library.status()).ok
+        await library.write(lambda _: None)
+        nursery.start_soon(library.write, stands_still)
+        assert await trio.to_thread.run_sync(begun.wait, DEADLINE_SECONDS)
+        disk.answers.clear()
+        committed_at, answers = trio.current_time(), set[bool]()
+        while trio.current_time() < committed_at + 1.5:
+            answers.add((await library.status()).ok)
+            await trio.sleep(0.05)
+        assert answers == {True, False} and disk.waiting == 1
+        disk.answers.set()
+        go.set()
+
+
 async def test_a_read_that_waits_for_the_disk_can_be_cancelled_and_leaves_nothing_open(
     path: Path, disk: Disk
 ) -> None:
