@@ -224,16 +224,22 @@ async def statuses(library: Library, calls: int = 200) -> set[bool]:
     return found
 
 
-async def test_one_look_at_what_others_have_written_serves_every_status_that_waits_for_it(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks, read = [], Library.read
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[sqlite3.Connection, Shape], object]]:
+    """Gets each query of a `Library.read`."""
+    found, read = list[Callable[[sqlite3.Connection, Shape], object]](), Library.read
 
     async def counted(self: Library, query: Callable[[sqlite3.Connection, Shape], object]) -> object:
-        looks.append(query)
+        found.append(query)
         return await read(self, query)
 
     monkeypatch.setattr(Library, "read", counted)
+    return found
+
+
+async def test_one_look_at_what_others_have_written_serves_every_status_that_waits_for_it(
+    path: Path, looks: list[object]
+) -> None:
     async with open_library(path) as library:
         assert await statuses(library) == {True}
         assert looks == []
@@ -246,18 +252,9 @@ async def test_one_look_at_what_others_have_written_serves_every_status_that_wai
         assert await statuses(library) == {False}
 
 
-async def test_status_looks_no_further_where_only_we_have_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks, read = [], Library.read
-
-    async def counted(self: Library, query: Callable[[sqlite3.Connection, Shape], object]) -> object:
-        looks.append(query)
-        return await read(self, query)
-
+async def test_status_looks_no_further_where_only_we_have_written(path: Path, looks: list[object]) -> None:
     async with open_library(path) as library:
         await library.write(edit)
-        monkeypatch.setattr(Library, "read", counted)
         assert (await library.status()).ok
         await eventually(lambda: library_is_left(library))
         looks.clear()
