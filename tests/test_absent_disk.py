@@ -17,9 +17,10 @@ import trio
 from sidecar.contract import Completion, Event
 from sidecar.demo import standin
 from sidecar.demo.library import create_library
-from sidecar.library.faults import SENTENCES, Fault
+from sidecar.library.faults import SENTENCES, Fault, LibraryError
 from sidecar.library.lock import RunLock, given_back, taken
 from sidecar.library.store import open_library
+from sidecar.library.writer import Transaction
 from sidecar.redaction import Redactor
 from sidecar.rpc.methods import App, call, running_app
 from sidecar.settings import Settings
@@ -66,6 +67,17 @@ class Disk:
             return function(*args, **named)
 
         return watched
+
+
+class Still:
+    """A job that stands still in its transaction, until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, _transaction: Transaction) -> None:
+        self.begun.set()
+        assert self.go.wait(DEADLINE_SECONDS)
 
 
 @pytest.fixture
@@ -151,17 +163,12 @@ async def test_status_says_within_a_moment_that_the_disk_does_not_answer_and_lat
 
 
 async def test_in_a_run_a_commit_stands_for_a_look_but_for_a_moment_only(path: Path, disk: Disk) -> None:
-    begun, go = threading.Event(), threading.Event()
-
-    def stands_still(_transaction: object) -> None:
-        begun.set()
-        assert go.wait(DEADLINE_SECONDS)
-
+    still = Still()
     async with open_library(path) as library, trio.open_nursery() as nursery:
         assert (await library.status()).ok
         await library.write(lambda _: None)
-        nursery.start_soon(library.write, stands_still)
-        assert await trio.to_thread.run_sync(begun.wait, DEADLINE_SECONDS)
+        nursery.start_soon(library.write, still)
+        assert await trio.to_thread.run_sync(still.begun.wait, DEADLINE_SECONDS)
         disk.answers.clear()
         committed_at, answers = trio.current_time(), set[bool]()
         while trio.current_time() < committed_at + 1.5:
@@ -169,7 +176,24 @@ async def test_in_a_run_a_commit_stands_for_a_look_but_for_a_moment_only(path: P
             await trio.sleep(0.05)
         assert answers == {True, False} and disk.waiting == 1
         disk.answers.set()
-        go.set()
+        still.go.set()
+
+
+async def test_a_commit_before_an_error_stands_for_no_look(path: Path, disk: Disk) -> None:
+    def fails(transaction: Transaction) -> None:
+        transaction.connection.execute("SELECT nothing")
+
+    still = Still()
+    async with open_library(path) as library, trio.open_nursery() as nursery:
+        await library.write(lambda _: None)
+        with pytest.raises(LibraryError):
+            await library.write(fails)
+        nursery.start_soon(library.write, still)
+        assert await trio.to_thread.run_sync(still.begun.wait, DEADLINE_SECONDS)
+        disk.answers.clear()
+        assert not (await library.status()).ok
+        disk.answers.set()
+        still.go.set()
 
 
 async def test_a_read_that_waits_for_the_disk_can_be_cancelled_and_leaves_nothing_open(

@@ -1,5 +1,6 @@
 """store: a library whose file is replaced, or locked by another program, while it is in use."""
 
+import os
 import sqlite3
 import sys
 import threading
@@ -119,6 +120,32 @@ async def test_a_file_that_has_gone_is_told_and_closed_at_the_next_read(path: Pa
             await library.read(count)
         assert caught.value.fault is Fault.MISSING and not is_open(inode)
         assert (await library.status()).error == SENTENCES[Fault.MISSING]
+
+
+@posix
+async def test_a_path_that_is_a_ring_of_links_leads_to_no_library(tmp_path: Path) -> None:
+    path, other = tmp_path / "library.db", tmp_path / "other.db"
+    path.symlink_to(other)
+    other.symlink_to(path)
+    async with open_library(path) as library:
+        assert (await library.status()).error == SENTENCES[Fault.MISSING]
+
+
+@posix
+async def test_a_path_within_a_working_directory_that_is_gone_leads_to_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    async with open_library(Path("library.db")) as library:
+        assert (await library.status()).error == SENTENCES[Fault.MISSING]
+        for use in (library.read(count), library.write(edit)):
+            with pytest.raises(LibraryError) as caught:
+                await use
+            assert caught.value.fault is Fault.MISSING
 
 
 async def test_one_connection_serves_reads_that_come_one_after_the_other_and_writes_nothing(path: Path) -> None:

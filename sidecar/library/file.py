@@ -26,39 +26,43 @@ class Look(Struct, frozen=True):
 
 def identity_of(path: Path) -> Identity:
     """Which file lies there. Raises LibraryError."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise LibraryError(unseen(error)) from None
-    return stat.st_dev, stat.st_ino
+    return _identity(_stat(path))
 
 
 def look_at(path: Path, log_path: Path) -> Look:
     """Raises LibraryError where nobody can look."""
+    stat = _stat(path)
     try:
-        stat = path.stat()
-    except OSError as error:
-        raise LibraryError(unseen(error)) from None
-    try:
-        log = log_path.stat()
+        log = _last_write(log_path.stat())
     except OSError:
         log = None
-    return Look((stat.st_dev, stat.st_ino), _last_write(stat), _last_write(log) if log is not None else None)
+    return Look(_identity(stat), _last_write(stat), log)
 
 
 def log_of(path: Path) -> Path:
     """SQLite's log lies beside the file itself, whatever link leads there."""
-    return Path(f"{path.resolve()}-wal")
+    return Path(f"{os.path.realpath(path)}-wal")  # which goes through a ring of links, too
 
 
 def is_writable(path: Path, beside: Path | None = None) -> bool:
-    """Whether anybody may write it: also told to root, whom no file mode stops. Raises OSError.
+    """Whether anybody may write it: also told to root, whom no file mode stops. Raises LibraryError.
 
     `beside` is a file that has to be made there first, as SQLite's log and the run lock are.
     """
-    if not path.stat().st_mode & 0o222:
+    if not _stat(path).st_mode & 0o222:
         return False
     return beside is None or (os.access(path, os.W_OK) and os.access(beside.parent, os.W_OK))
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise LibraryError(unseen(error)) from None
+
+
+def _identity(stat: os.stat_result) -> Identity:
+    return stat.st_dev, stat.st_ino
 
 
 def _last_write(stat: os.stat_result) -> LastWrite:

@@ -11,7 +11,7 @@ from sidecar.library.procedures import create_procedures
 
 
 class Opened:
-    """To the file that lies at `path`. Raises LibraryError, OSError, sqlite3.Error. For one thread."""
+    """To the file that lies at `path`. Raises LibraryError, sqlite3.Error. For one thread."""
 
     def __init__(self, path: Path) -> None:
         if not is_writable(path):

@@ -19,8 +19,8 @@ from msgspec import Struct
 
 from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, open_library_file
-from sidecar.library.faults import Fault, LibraryError, translated, unseen
-from sidecar.library.file import Look, is_writable, log_of, look_at
+from sidecar.library.faults import Fault, LibraryError, translated
+from sidecar.library.file import Look, identity_of, is_writable, log_of, look_at
 from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import Transaction, Writer
 
@@ -121,8 +121,8 @@ class Library:
         self._uses += 1
         try:
             yield
-        except LibraryError:
-            self._is_open, self._judged = False, None  # whoever comes next is to see for himself
+        except LibraryError:  # whoever comes next is to see for himself
+            self._is_open, self._judged, self._committed_at = False, None, -math.inf
             raise
         finally:
             self._uses -= 1
@@ -182,8 +182,6 @@ class Library:
                 self._judged = look
         except LibraryError as found:
             return found
-        except OSError as unknown:
-            return LibraryError(unseen(unknown))
         return None
 
     async def aclose(self) -> None:
@@ -241,6 +239,7 @@ class Library:
             raise LibraryError(refused.error.fault, refused.error.sentence)
 
     def _judge(self, path: Path, patience_seconds: float) -> None:
+        identity_of(path)
         try:
             connection, _ = open_library_file(path, busy_seconds=patience_seconds, writes=False)
             connection.close()
@@ -256,7 +255,8 @@ class Library:
 
 
 def _look(path: Path) -> tuple[Look, bool]:
-    """How the file lies there, and whether it can be written."""
+    """How the file lies there, and whether it can be written. Raises LibraryError."""
+    identity_of(path)  # before anything that needs a place to be
     log_path = log_of(path)
     return look_at(path, log_path), is_writable(path, beside=log_path)
 
