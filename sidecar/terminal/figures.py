@@ -37,16 +37,25 @@ async def report(options: argparse.Namespace, settings: Settings, redactor: Reda
 
     async def work(app: App, display: Display) -> int:
         found: Report = await ask(app, "report", run_id=options.run)
-        details: RunDetails = await ask(app, "get_run", run_id=found.run.run_id)
-        how_many = {entry.reason: entry.files for entry in found.failures}
-        # A list that is cut off shall not end before the one file that Gemini has blocked.
-        untagged = sorted(details.failures, key=lambda file: how_many.get(file.reason, 0))
+        untagged = await _untagged(app, found)
         if options.html is None:
             _show_report(display, found, untagged)
             return 0
         return _write_page(display, found, untagged, Path(options.html))
 
     return await over_library(work, settings, redactor, signals)
+
+
+async def _untagged(app: App, found: Report) -> list[FileFailure]:
+    """The files behind the report's counts, the rarest reason first.
+
+    A list that is cut off shall not end before the one file that Gemini has blocked.
+    """
+    how_many = {entry.reason: entry.files for entry in found.failures}
+    if not how_many:
+        return []
+    details: RunDetails = await ask(app, "get_run", run_id=found.run.run_id)
+    return sorted(details.failures, key=lambda file: how_many.get(file.reason, 0))
 
 
 async def runs(_options: argparse.Namespace, settings: Settings, redactor: Redactor, signals: Signals) -> int:
