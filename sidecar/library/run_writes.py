@@ -10,6 +10,7 @@ from sidecar.contract import Mode, RunStatus, RunSummary, Sources, Usage
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_own_tables
 from sidecar.library.procedures import Rows, write_rows
+from sidecar.library.writer import Transaction
 from sidecar.tagging.vocabulary import Vocabulary
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
@@ -94,10 +95,24 @@ def has_run(connection: sqlite3.Connection, row: int, run_id: str) -> bool:
     return found is not None
 
 
-def require_run(connection: sqlite3.Connection, row: int, run_id: str) -> None:
-    """Raises LibraryError REPLACED where that row is not that run's: a backup or another library lies there."""
-    if not has_run(connection, row, run_id):
-        raise LibraryError(Fault.REPLACED)
+class RunRow:
+    """The row of a run in which something is to be written. For the writer thread."""
+
+    def __init__(self, row: int, run_id: str) -> None:
+        self.row = row
+        self._run_id = run_id
+        self._generation = -1
+
+    def require(self, transaction: Transaction) -> None:
+        """Raises LibraryError REPLACED where that row is not that run's: a backup or another library lies there.
+
+        Looks only where that may have changed since the last look.
+        """
+        if transaction.generation == self._generation:
+            return
+        if not has_run(transaction.connection, self.row, self._run_id):
+            raise LibraryError(Fault.REPLACED)
+        self._generation = transaction.generation
 
 
 def keep_vocabulary(connection: sqlite3.Connection, vocabulary: Vocabulary) -> None:

@@ -10,12 +10,12 @@ import msgspec
 import trio
 
 from sidecar.contract import OWN_ERROR, Applied, ApplyParams, RunStatus, RunSummary, TagType, Usage, invalid_params
-from sidecar.library import queries, run_writes
+from sidecar.library import queries
 from sidecar.library.changes import FileChange
 from sidecar.library.faults import LibraryError
 from sidecar.library.proposals import StoredProposal, proposed_ids, stored_proposals
 from sidecar.library.run_reads import BookedRun
-from sidecar.library.run_writes import NewRun, RunKind
+from sidecar.library.run_writes import NewRun, RunKind, RunRow
 from sidecar.library.store import Library
 from sidecar.library.writer import Transaction
 from sidecar.runs.advice import ended_by, why_ended
@@ -69,6 +69,7 @@ class _ApplyingRun:
         self._library = library
         self._knowledge = runs.knowledge
         self._source = source
+        self._source_row = RunRow(source.row, source.run_id)
         size = source.batch_size
         self._batches = [ids[start : start + size] for start in range(0, len(ids), size)]
         self._began_at = time.monotonic()
@@ -104,7 +105,7 @@ class _ApplyingRun:
     async def _work_as(self, row: int, revision: Revision) -> None:
         status, why = RunStatus.FAILED, OWN_ERROR
         try:
-            await self._commit_all(row)
+            await self._commit_all(RunRow(row, self._run.run_id))
             status, why = RunStatus.COMPLETED, ""
         except LibraryError as error:
             why = why_ended(ended_by(error), RunKind.APPLY)
@@ -116,7 +117,7 @@ class _ApplyingRun:
             revision.summary = self._summary(status, why)
             await self._runs.book_end(row, revision.summary, Usage())
 
-    async def _commit_all(self, row: int) -> None:
+    async def _commit_all(self, row: RunRow) -> None:
         for number, ids in enumerate(self._batches, 1):
             done = await self._library.write(partial(self._commit, row, number, ids))
             self._remember(done)
@@ -128,14 +129,14 @@ class _ApplyingRun:
         return summary_of(self._run, self._tally, status, why, ended_at, elapsed_seconds, Usage())
 
     def _book(self, transaction: Transaction) -> tuple[int, Tables | None]:
-        self._require_source(transaction)
+        self._source_row.require(transaction)
         tables, root = self._knowledge.newer(transaction), queries.library_root(transaction.connection)
         return book_run(transaction, self._knowledge, tables, self._run, root, self._source.vocabulary), tables
 
-    def _commit(self, row: int, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
+    def _commit(self, row: RunRow, number: int, ids: Sequence[int], transaction: Transaction) -> Written:
         """The proposals that still fit. On the writer thread."""
         run, connection = self._run, transaction.connection
-        self._require_source(transaction)
+        self._source_row.require(transaction)
         tables = self._knowledge.newer(transaction)
         vocabulary = tables.vocabulary if tables else self._knowledge.vocabulary
         stored = stored_proposals(connection, self._source.row, ids)
@@ -156,7 +157,8 @@ class _ApplyingRun:
         used = _used(changes, self._knowledge.mappings, vocabulary)
         decisions = Decided(vocabulary, changes, not_tagged, used, sum_of(entry.sources for entry in changes))
         terms = Terms(
-            stamp=stamp_at(datetime.now(UTC), run.run_id, row, run.model, run.mode),
+            stamp=stamp_at(datetime.now(UTC), run.run_id, row.row, run.model, run.mode),
+            row=row,
             number=number,
             total_files=len(stored),
             paths={entry.file_id: entry.file_path for entry in stored},
@@ -165,9 +167,6 @@ class _ApplyingRun:
             seconds=0.0,
         )
         return write(transaction, prepare(decisions, terms), terms, tables)
-
-    def _require_source(self, transaction: Transaction) -> None:
-        run_writes.require_run(transaction.connection, self._source.row, self._source.run_id)
 
     def _outcome(
         self, entry: StoredProposal, snapshot: Snapshot | None, vocabulary: Vocabulary

@@ -29,6 +29,7 @@ from sidecar.gemini.requests import ApiVersion
 from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError
+from sidecar.library.run_writes import RunRow
 from sidecar.library.store import Library
 from sidecar.runs.advice import REFUSED_ALL, ended_by, why_ended
 from sidecar.runs.batch import Asked, Batch, Found
@@ -74,6 +75,7 @@ class Run:
         self.plan = plan
         self.tally = Tally(total_files=plan.selection.total_files, total_batches=plan.selection.total_batches)
         self.unsaved_failures: list[FileFailure] = []
+        self._row = RunRow(plan.row, plan.run_id)
         self._library = library
         self._knowledge = knowledge
         self._version = version
@@ -222,6 +224,7 @@ class Run:
         now = trio.current_time()
         return Terms(
             stamp=self.plan.stamp(datetime.now(UTC)),
+            row=self._row,
             number=batch.number,
             total_files=batch.total_files,
             paths=batch.paths,

@@ -4,7 +4,7 @@ from functools import partial
 
 from sidecar.contract import Undone
 from sidecar.library import run_writes
-from sidecar.library.run_reads import BookedRun
+from sidecar.library.run_writes import RunRow
 from sidecar.library.store import Library
 from sidecar.library.undo import undo_files, undoable_ids
 from sidecar.library.writer import Transaction
@@ -24,16 +24,16 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
         booked = await runs.archive.booked(run_id)
         tagged = 0 if booked.dry_run else (await runs.archive.summary(run_id)).processed_files
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
-        restored, left = 0, len(ids)
+        row, restored, left = RunRow(booked.row, booked.run_id), 0, len(ids)
         with revision.scope:
             for start in range(0, len(ids), PART_FILES):
                 part = ids[start : start + PART_FILES]
-                restored += await library.write(partial(_undo_part, booked, part))
+                restored += await library.write(partial(_undo_part, row, part))
                 left -= len(part)
     return Undone(run_id, restored, tagged - restored - left)
 
 
-def _undo_part(booked: BookedRun, ids: list[int], transaction: Transaction) -> int:
-    run_writes.require_run(transaction.connection, booked.row, booked.run_id)
+def _undo_part(row: RunRow, ids: list[int], transaction: Transaction) -> int:
+    row.require(transaction)
     run_writes.interrupt_dead(transaction.connection)  # who asks who holds the run lock is told of no dead run
-    return undo_files(transaction, booked.row, ids)
+    return undo_files(transaction, row.row, ids)

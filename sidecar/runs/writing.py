@@ -14,13 +14,13 @@ from msgspec.structs import astuple, replace
 
 from sidecar.contract import Mode, Reason, Sources, Usage
 from sidecar.gemini.policy import GiveUp, Halve
-from sidecar.library import queries, run_writes
+from sidecar.library import queries
 from sidecar.library.changes import FileChange, Stamp, rows_of
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.procedures import Rows, write_rows
 from sidecar.library.proposals import StoredProposal
 from sidecar.library.refusals import refused
-from sidecar.library.run_writes import BatchCount
+from sidecar.library.run_writes import BatchCount, RunRow
 from sidecar.library.writer import Transaction
 from sidecar.runs.batch import Asked, Batch
 from sidecar.runs.knowledge import Knowledge, Tables
@@ -44,11 +44,12 @@ from sidecar.tagging.vocabulary import Vocabulary
 class Terms(Struct, frozen=True, kw_only=True):
     """What is written of a batch beside what becomes of its files.
 
-    `paths` are those of its files, by id. `seconds` is the batch's own time, `elapsed_seconds` that since the
-    run's start. In a dry run proposals are written in the place of tags.
+    `row` is the run's, `paths` are those of its files, by id. `seconds` is the batch's own time,
+    `elapsed_seconds` that since the run's start. In a dry run proposals are written in the place of tags.
     """
 
     stamp: Stamp
+    row: RunRow
     number: int
     total_files: int
     paths: dict[int, str]
@@ -162,7 +163,7 @@ def write(transaction: Transaction, ready: Prepared, terms: Terms, tables: Table
     connection = transaction.connection
     if not ready.decided.vocabulary.can_tag:
         raise LibraryError(Fault.NO_VOCABULARY)
-    run_writes.require_run(connection, terms.stamp.row, terms.stamp.run_id)
+    terms.row.require(transaction)
     if transaction.careful and not terms.dry_run:
         ready = prepare(_unless_refused(connection, ready.decided, terms.stamp), terms, is_written=True)
     write_rows(connection, ready.rows)

@@ -22,18 +22,26 @@ def put_in_its_place(other: Path, path: Path) -> None:
     other.replace(path)
 
 
-async def run_over_a_replacement(subject: Client, other: Path, path: Path, gate: trio.Event) -> harness.Message:
-    """A run in batches of ten whose library is replaced when its second request has been sent."""
+async def run_over_a_replacement(
+    subject: Client, other: Path, path: Path, gate: trio.Event, *, is_written_first: bool = False
+) -> harness.Message:
+    """A run in batches of ten whose library is replaced when its second request has been sent.
+
+    `is_written_first`: something else is written into the replacement before the run's next batch.
+    """
     run_id = (await subject.result("auto_tag_files", batch_size=10, max_parallel=1))["run_id"]
     await subject.wait_for(lambda m: m.get("method") == "tagging-batch")
     put_in_its_place(other, path)
+    if is_written_first:
+        await subject.result("set_tag_mapping", tag_type="mood", invalid_tag="spooked", valid_tag="eerie")
     gate.set()
     return await subject.complete(run_id)
 
 
+@pytest.mark.parametrize("is_written_first", [False, True], ids=["by the run", "by a setting"])
 @pytest.mark.parametrize("other", ["a backup", "another library"])
 async def test_a_run_writes_nothing_into_the_file_that_has_replaced_its_library(
-    tmp_path: Path, other: str
+    tmp_path: Path, other: str, is_written_first: bool
 ) -> None:
     path, gate = harness.library(tmp_path, 40).path, trio.Event()
     replacement = tmp_path / "replacement.db"
@@ -50,7 +58,7 @@ async def test_a_run_writes_nothing_into_the_file_that_has_replaced_its_library(
         return None if received.number == 1 else Reply(gate=gate)
 
     async with standin.running(script=script) as gemini, harness.start(path, gemini) as subject:
-        done = await run_over_a_replacement(subject, replacement, path, gate)
+        done = await run_over_a_replacement(subject, replacement, path, gate, is_written_first=is_written_first)
         assert done["status"] == "failed" and "was replaced" in done["message"]
         library = harness.Library(path)
         runs = await subject.result("list_runs")
