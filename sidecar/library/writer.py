@@ -9,8 +9,8 @@ Owns: the only connection that writes. Guarantees, for every job handed to `writ
   lock, also between its two tries), and not at all once BEGIN has succeeded: then the task waits for the
   end of the transaction;
 - the lock is held at most two thirds of the time, so that another process's polling busy handler finds
-  it free (CONTRACT section 9, Fairness); only after a transaction of more than 2 s it rests for less than
-  half as long, 1 s.
+  it free (CONTRACT section 9, Fairness), and half of the time while another process writes too; only after a
+  transaction of more than 2 s it rests for less than that, 1 s.
 Called from the trio thread only.
 """
 
@@ -39,6 +39,8 @@ PATIENCE_SECONDS = 30.0
 _POLLS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
 """Between tries for the lock: the delays of SQLite's own busy handler (sqliteDefaultBusyCallback)."""
 _LONGEST_REST_SECONDS = 1.0
+_COMPANY_SECONDS = 1.0
+"""For so long after another process's write its next one is expected."""
 _REST_IN_HAND_SECONDS = 0.005
 """Rest beyond what was due (a checkpoint, a late wake-up) counts towards the next rests, up to this."""
 _IDLE_SECONDS = 2.0
@@ -93,6 +95,7 @@ class Writer:
         self._wait = wait
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._free_at = 0.0
+        self._alone_at = 0.0
         self._opened: Opened | None = None
         self.generation = 0
         self.left: Look | None = None
@@ -233,9 +236,8 @@ class Writer:
         if job.dates_reads:  # here, before the next job: its own task hears of the commit later
             self.generation = next(self._generations)
         held = self._monotonic() - began
-        self._free_at = (
-            max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(held / 2, _LONGEST_REST_SECONDS)
-        )
+        rest = held / 2 if began >= self._alone_at else held
+        self._free_at = max(self._free_at, began - _REST_IN_HAND_SECONDS) + held + min(rest, _LONGEST_REST_SECONDS)
         if isinstance(result, outcome.Error):
             self._raise_named(result.error)
         return result.unwrap()
@@ -264,6 +266,8 @@ class Writer:
         version = opened.connection.execute("PRAGMA data_version").fetchone()[0]
         if version == opened.data_version:
             return False
+        if opened.data_version is not None:
+            self._alone_at = self._monotonic() + _COMPANY_SECONDS
         opened.data_version = version
         self.generation = next(self._generations)
         return True

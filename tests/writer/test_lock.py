@@ -53,6 +53,19 @@ async def test_the_lock_is_free_for_a_third_of_the_time_when_rests_are_never_exa
     assert clock.now == pytest.approx(0.6 * 3 / 2, abs=0.005)
 
 
+async def test_for_a_second_after_another_programs_write_the_lock_is_free_for_half_of_the_time(path: Path) -> None:
+    clock = Clock()
+    with foreign(path) as other:
+        async with writing(path, clock) as writer:
+            await writer.write(clock.passes(0.06))
+            other.execute("UPDATE audio_files SET rating = 1")
+            await writer.write(clock.passes(0.4))  # from 0.09 on: this one finds the edit
+            await writer.write(clock.passes(0.2))  # from 0.89
+            await writer.write(clock.passes(0.06))  # from 1.29
+            await writer.write(Job(1, 5))
+    assert clock.waits == [0.0, *map(pytest.approx, (0.03, 0.4, 0.2, 0.03))]
+
+
 async def test_another_program_gets_its_turn_while_jobs_come_without_a_pause(path: Path) -> None:
     """Seen from outside: while jobs come without a pause, another program finds the lock free again and again."""
     held_seconds = 0.03
