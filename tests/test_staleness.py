@@ -2,7 +2,7 @@
 
 from sidecar.contract import Mode, TagType
 from sidecar.tagging.records import Dropped, Mapped, Record, ours
-from sidecar.tagging.staleness import Additions, added, retired_from
+from sidecar.tagging.staleness import Additions, Pair, added, carried_from, redefined, retired
 from sidecar.tagging.tags import Before, Kept, Tags
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
@@ -22,6 +22,10 @@ def record(
         mapped=mapped,
         dropped=dropped,
     )
+
+
+def retired_from(record: Record, now: Tags, vocabulary: Vocabulary) -> set[Pair]:
+    return retired(carried_from(record, now), vocabulary)
 
 
 def vocabulary(*without: str) -> Vocabulary:
@@ -67,6 +71,16 @@ def test_a_genre_stands_above_another_by_the_tree_too() -> None:
 def test_added_is_what_the_old_vocabulary_had_not() -> None:
     assert added(vocabulary("calm"), vocabulary()) == [(TagType.MOOD, "calm")]
     assert added(vocabulary(), vocabulary("calm")) == []
+
+
+def test_a_tag_is_redefined_where_gemini_is_told_of_it_in_other_words() -> None:
+    def described(**notes: str | None) -> Vocabulary:
+        return Vocabulary(VocabularyTag(TagType.MOOD, value, note) for value, note in notes.items())
+
+    old = described(calm="at  peace", eerie="of ghosts", tense=None, warm="a" * 120)
+    new = described(calm="at peace\n", eerie="of the dead", tense="before a fight", warm="a" * 121, vast="wide")
+    assert redefined(old, new) == redefined(new, old) == {(TagType.MOOD, "eerie"), (TagType.MOOD, "tense")}
+    assert redefined(described(calm=None), described(calm="calm")) == set(), "which says nothing"
 
 
 def test_ours_are_the_tags_that_no_person_chose() -> None:

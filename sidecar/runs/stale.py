@@ -12,7 +12,7 @@ from sidecar.library.store import Library
 from sidecar.library.tagged_files import latest_taggings
 from sidecar.settings import Settings
 from sidecar.tagging.prompts import RULES_FINGERPRINT
-from sidecar.tagging.staleness import Additions, Pair, added, retired_from
+from sidecar.tagging.staleness import Additions, Pair, added, carried_from, redefined, retired
 from sidecar.tagging.vocabulary import Vocabulary
 
 
@@ -34,11 +34,11 @@ def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
     counts = ((pair, len(allowed.intersection(files))) for pair, files in carriers.items())
     carried = {pair: count for pair, count in counts if count}
     now = (vocabulary.fingerprint, RULES_FINGERPRINT, model)
-    retired = dict.fromkeys(added(vocabulary, before), 0) | carried  # also those that no file carries
+    gone = dict.fromkeys(added(vocabulary, before), 0) | carried  # also those that no file carries
     return Stale(
         last.run_id if (last.vocabulary, last.rules, last.model) != now else None,
         [TagName(*pair) for pair in added(before, vocabulary)],
-        [RetiredTag(*pair, files) for pair, files in sorted(retired.items())],
+        [RetiredTag(*pair, files) for pair, files in sorted(gone.items())],
         ids.tolist(),
     )
 
@@ -52,19 +52,20 @@ def _touched(
     parents = {tag.value: tag.parent for tag in vocabulary.tags if tag.type is TagType.GENRE and tag.parent}
 
     @functools.cache  # hundreds of runs may share a vocabulary, and it is large
-    def additions_since(fingerprint: str) -> Additions:
-        return Additions(added(run_reads.kept_vocabulary(connection, fingerprint), vocabulary), parents)
+    def changes_since(fingerprint: str) -> tuple[Additions, frozenset[Pair]]:
+        before = run_reads.kept_vocabulary(connection, fingerprint)
+        return Additions(added(before, vocabulary), parents), redefined(before, vocabulary)
 
     for tagging in latest_taggings(connection):
-        gone = retired_from(tagging.record, tagging.now, vocabulary)
+        carried = carried_from(tagging.record, tagging.now)
+        gone = retired(carried, vocabulary)
         for pair in gone:
             carriers[pair].append(tagging.file_id)
         run = runs.get(tagging.run)
-        if (
-            gone
-            or run is None
-            or (run.model, run.rules) != (model, RULES_FINGERPRINT)
-            or additions_since(run.vocabulary).touch(tagging.record)
-        ):
+        if gone or run is None or (run.model, run.rules) != (model, RULES_FINGERPRINT):
+            ids.append(tagging.file_id)
+            continue
+        additions, other_words = changes_since(run.vocabulary)
+        if additions.touch(tagging.record) or not other_words.isdisjoint(carried):
             ids.append(tagging.file_id)
     return ids, carriers

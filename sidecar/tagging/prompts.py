@@ -101,8 +101,7 @@ def system_instruction(vocabulary: Vocabulary, hints: str = "") -> str:
         for tag in vocabulary.tags:
             if tag.type is kind:
                 line = " ".join(tag.value.splitlines())  # one broken in two would be offered as two tags
-                note = " ".join((tag.description or "").split())[:120]
-                parts.append(f"{line} ({note})\n" if note and note != tag.value else f"{line}\n")
+                parts.append(f"{line} ({tag.note})\n" if tag.note else f"{line}\n")
     if hints:
         parts.append(f"\n{_HINTS}\n{hints}\n")
     return "".join(parts)

@@ -1,10 +1,11 @@
 """Which taggings a change of vocabulary, rules or model touches. Pure.
 
-A tag that has left the vocabulary touches the files that carry it; one that has come touches those where
-Gemini meant it before (a tag that was mapped or dropped spells it), and those with the genre above it.
+A tag that has left the vocabulary touches the files that carry it, and so does one that Gemini is told of in other
+words; one that has come touches those where Gemini meant it before (a tag that was mapped or dropped spells it),
+and those with the genre above it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.contract import TagType
 from sidecar.tagging.records import Record, ours
@@ -19,10 +20,21 @@ def added(old: Vocabulary, new: Vocabulary) -> list[Pair]:
     return [(tag.type, tag.value) for tag in new.tags if not old.has(tag.type, tag.value)]
 
 
-def retired_from(record: Record, now: Tags, vocabulary: Vocabulary) -> set[Pair]:
-    """The tags that a tagging set, that the file still carries, and that are none any more."""
-    present = {*now.pairs()}
-    return {pair for pair in ours(record) if pair in present and not vocabulary.has(*pair)}
+def redefined(old: Vocabulary, new: Vocabulary) -> frozenset[Pair]:
+    """The tags of both that the one describes to Gemini in other words than the other."""
+    notes = {(tag.type, tag.value): tag.note for tag in old.tags}
+    pairs = ((tag, (tag.type, tag.value)) for tag in new.tags)
+    return frozenset(pair for tag, pair in pairs if notes.get(pair, tag.note) != tag.note)
+
+
+def carried_from(record: Record, now: Tags) -> set[Pair]:
+    """The tags that a tagging set and that the file still carries."""
+    return {*ours(record)}.intersection(now.pairs())
+
+
+def retired(pairs: Iterable[Pair], vocabulary: Vocabulary) -> set[Pair]:
+    """Those that are no tags any more."""
+    return {pair for pair in pairs if not vocabulary.has(*pair)}
 
 
 class Additions:

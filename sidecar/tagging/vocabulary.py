@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from sidecar.contract import TagType
 
+MAX_NOTE_LENGTH = 120
+"""Characters of a tag's description that Gemini is told."""
+
 
 def tag_type(spelling: str) -> TagType | None:
     """The type a table's spelling stands for: `tag_vocabulary` says `keywords`, others `keyword`."""
@@ -37,6 +40,12 @@ class VocabularyTag(Struct, frozen=True):
     value: str
     description: str | None = None
     parent: str | None = None
+
+    @property
+    def note(self) -> str:
+        """What Gemini is told of it: its description, on one line and shortened; empty where that says nothing."""
+        note = " ".join((self.description or "").split())[:MAX_NOTE_LENGTH]
+        return "" if note == self.value else note
 
 
 _SEPARATOR = re.compile(r"\s*[:>/]+\s*")

@@ -216,3 +216,22 @@ async def test_a_run_over_other_files_hides_no_stale_ones(tmp_path: Path) -> Non
         assert stale["retired_tags"] == [name("keyword", "biome:cave", files=1)]
         gemini.script = said(library, {})
         await retag(subject, stale["file_ids"])
+
+
+async def test_a_tag_described_in_other_words_makes_the_files_stale_that_have_it_from_a_run(
+    tmp_path: Path,
+) -> None:
+    library = harness.library(tmp_path, 20)
+    library.execute(
+        "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value) VALUES (9, 'keyword', 'biome:cave')"
+    )
+    caves = item("ambient", "calm", "inn-rest", "biome:cave time:night")
+    script = said(library, dict.fromkeys((3, 4, 5), caves))
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag())["run_id"]
+        library.execute("DELETE FROM rpg_tags WHERE audio_file_id = 5 AND tag_value = 'biome:cave'")
+        describe = "UPDATE tag_vocabulary SET description = ? WHERE tag_value = 'biome:cave'"
+        library.execute(describe, "below ground, natural")
+        stale = await subject.result("find_stale")
+        assert stale == {**FRESH, "changed_since_run": run_id, "file_ids": [3, 4]}
+        await retag(subject, stale["file_ids"])

@@ -199,8 +199,11 @@ class Model(State):
             gone = (rules.of_run(tagging) & rules.pairs(self.tags_of(file_id))) - now
             for pair in gone:
                 retired[pair] = retired.get(pair, 0) + 1
-            added = now - set(self.run(tagging["run_id"])["vocabulary"])
-            if gone or tagging["model"] != model or self._touches(added, tagging):
+            before = self.run(tagging["run_id"])["vocabulary"]
+            added = now - set(before)
+            redefined = {pair for pair in now & set(before) if self.vocabulary[pair] != before[pair]}
+            other = rules.of_run(tagging) & rules.pairs(self.tags_of(file_id)) & redefined
+            if gone or other or tagging["model"] != model or self._touches(added, tagging):
                 ids.append(file_id)
         return {
             "changed_since_run": last["run_id"]
