@@ -31,7 +31,7 @@ class RunKind(StrEnum):
 
 
 class RunTerms(Struct, frozen=True, kw_only=True):
-    """How a run works. `rules` is the fingerprint of what the prompt says."""
+    """How a run works. `rules` is the fingerprint of what the prompt says, the hints of the person with it."""
 
     run_id: str
     mode: Mode

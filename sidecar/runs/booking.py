@@ -21,7 +21,7 @@ from sidecar.runs.prompt import prompt_for
 from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import rfc3339
 from sidecar.settings import Settings
-from sidecar.tagging.prompts import RULES_FINGERPRINT, TOKENS_A_FILE, estimated_tokens
+from sidecar.tagging.prompts import TOKENS_A_FILE, estimated_tokens, rules_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def book(
         mode=params.mode,
         dry_run=params.dry_run,
         model=settings.model,
-        rules=RULES_FINGERPRINT,
+        rules=rules_fingerprint(settings.hints),
         batch_size=selection.batch_size,
         kind=RunKind.DRY if params.dry_run else kind,
         total_files=selection.total_files,

@@ -11,32 +11,32 @@ from sidecar.library.run_reads import BookedRun
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import latest_taggings
 from sidecar.settings import Settings
-from sidecar.tagging.prompts import RULES_FINGERPRINT
+from sidecar.tagging.prompts import are_rules
 from sidecar.tagging.staleness import Additions, Pair, added, carried_from, redefined, retired
 from sidecar.tagging.vocabulary import Vocabulary
 
 
 async def find_stale(library: Library, settings: Settings) -> Stale:
     """What has changed since the last run, and which taggings that touches. Raises LibraryError."""
-    return await library.scan(lambda connection, shape: _stale(connection, shape, settings.model))
+    return await library.scan(lambda connection, shape: _stale(connection, shape, settings))
 
 
-def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
+def _stale(connection: sqlite3.Connection, shape: Shape, settings: Settings) -> Stale:
     latest = run_reads.last_tagging_run(connection)
     if latest is None:
         return Stale(None, [], [], [])
     runs, vocabulary = run_reads.booked_runs(connection), queries.vocabulary(connection, shape)
     last = runs[latest]
     before = run_reads.kept_vocabulary(connection, last.vocabulary)
-    touched, carriers = _touched(connection, runs, vocabulary, model)
+    touched, carriers = _touched(connection, runs, vocabulary, settings)
     ids = queries.without_excluded(connection, touched)
     allowed = frozenset(ids)
     counts = ((pair, len(allowed.intersection(files))) for pair, files in carriers.items())
     carried = {pair: count for pair, count in counts if count}
-    now = (vocabulary.fingerprint, RULES_FINGERPRINT, model)
+    is_same = last.vocabulary == vocabulary.fingerprint and _is_asked_alike(last, settings)
     gone = dict.fromkeys(added(vocabulary, before), 0) | carried  # also those that no file carries
     return Stale(
-        last.run_id if (last.vocabulary, last.rules, last.model) != now else None,
+        None if is_same else last.run_id,
         [TagName(*pair) for pair in added(before, vocabulary)],
         [RetiredTag(*pair, files) for pair, files in sorted(gone.items())],
         ids.tolist(),
@@ -44,7 +44,7 @@ def _stale(connection: sqlite3.Connection, shape: Shape, model: str) -> Stale:
 
 
 def _touched(
-    connection: sqlite3.Connection, runs: dict[int, BookedRun], vocabulary: Vocabulary, model: str
+    connection: sqlite3.Connection, runs: dict[int, BookedRun], vocabulary: Vocabulary, settings: Settings
 ) -> tuple[list[int], dict[Pair, list[int]]]:
     """The files whose tagging a change touches, and which of them carry each retired tag."""
     ids: list[int] = []
@@ -56,16 +56,21 @@ def _touched(
         before = run_reads.kept_vocabulary(connection, fingerprint)
         return Additions(added(before, vocabulary), parents), redefined(before, vocabulary)
 
+    alike = {row: run.vocabulary for row, run in runs.items() if _is_asked_alike(run, settings)}
     for tagging in latest_taggings(connection):
         carried = carried_from(tagging.record, tagging.now)
         gone = retired(carried, vocabulary)
         for pair in gone:
             carriers[pair].append(tagging.file_id)
-        run = runs.get(tagging.run)
-        if gone or run is None or (run.model, run.rules) != (model, RULES_FINGERPRINT):
+        fingerprint = alike.get(tagging.run)
+        if gone or fingerprint is None:
             ids.append(tagging.file_id)
             continue
-        additions, other_words = changes_since(run.vocabulary)
+        additions, other_words = changes_since(fingerprint)
         if additions.touch(tagging.record) or not other_words.isdisjoint(carried):
             ids.append(tagging.file_id)
     return ids, carriers
+
+
+def _is_asked_alike(run: BookedRun, settings: Settings) -> bool:
+    return run.model == settings.model and are_rules(run.rules, settings.hints)

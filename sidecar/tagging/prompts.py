@@ -137,5 +137,17 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-RULES_FINGERPRINT = hashlib.sha256(RULES.encode()).hexdigest()
-"""Stored with each run: says whether a later version would ask differently."""
+_RULES_FINGERPRINT = hashlib.sha256(RULES.encode()).hexdigest()
+
+
+def rules_fingerprint(hints: str) -> str:
+    """Stored with each run: says whether a later version, or one with other hints, would ask differently."""
+    return f"{_RULES_FINGERPRINT}:{hashlib.sha256(hints.encode('utf-8', 'replace')).hexdigest()}"
+
+
+def are_rules(fingerprint: str, hints: str) -> bool:
+    """Whether a run with that fingerprint asked as one by these hints would, as far as it tells.
+
+    An older sidecar left nothing of its hints.
+    """
+    return fingerprint in (_RULES_FINGERPRINT, rules_fingerprint(hints))

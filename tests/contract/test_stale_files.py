@@ -235,3 +235,29 @@ async def test_a_tag_described_in_other_words_makes_the_files_stale_that_have_it
         stale = await subject.result("find_stale")
         assert stale == {**FRESH, "changed_since_run": run_id, "file_ids": [3, 4]}
         await retag(subject, stale["file_ids"])
+
+
+async def test_other_hints_make_every_file_stale_that_was_tagged_by_them(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running(script=said(library, {})) as gemini, harness.start(library, gemini) as subject:
+        await subject.tag(file_ids=[1, 2])
+        await subject.result("configure", hints="We say crypt for any cellar.")
+        run_id = (await subject.tag(file_ids=[3, 4]))["run_id"]
+        assert await subject.result("find_stale") == {**FRESH, "file_ids": [1, 2]}
+        await subject.result("configure", hints="Wir spielen auf Deutsch.")
+        stale = await subject.result("find_stale")
+        assert stale == {**FRESH, "changed_since_run": run_id, "file_ids": [1, 2, 3, 4]}
+        await retag(subject, stale["file_ids"])
+        await subject.result("configure", hints="")
+        assert (await subject.result("find_stale"))["file_ids"] == [1, 2, 3, 4]
+
+
+async def test_nothing_is_stale_in_a_library_of_an_older_version_that_booked_no_hints(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.tag()
+        with closing(library.connect()) as connection:
+            connection.execute("UPDATE auto_tag_runs SET rules = substr(rules, 1, instr(rules, ':') - 1)")
+        assert await subject.result("find_stale") == FRESH
+        await subject.result("configure", hints="We say crypt for any cellar.")
+        assert await subject.result("find_stale") == FRESH, "it may have had these"
