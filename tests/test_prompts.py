@@ -5,7 +5,13 @@ import json
 import pytest
 
 from sidecar.contract import TagType
-from sidecar.tagging.prompts import estimated_tokens, mapping_request, system_instruction, tagging_request
+from sidecar.tagging.prompts import (
+    MAX_FIELD_LENGTH,
+    estimated_tokens,
+    mapping_request,
+    system_instruction,
+    tagging_request,
+)
 from sidecar.tagging.tags import AudioFile
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag
 
@@ -53,6 +59,13 @@ def test_a_request_numbers_its_files_and_leaves_empty_fields_out() -> None:
             {"id": 2, "path": "Tavern/Lute.mp3"},
         ]
     }
+
+
+def test_a_text_is_told_to_its_first_few_hundred_characters() -> None:
+    lyrics = AudioFile(1, "/a/Lute.mp3", "  The Miller " + "🎲é\n" * 400_000, "é" * MAX_FIELD_LENGTH, "x" * 301)
+    [told] = json.loads(tagging_request([lyrics], "/a/"))["files"]
+    assert told["title"] == ("The Miller " + "🎲é\n" * 100)[:MAX_FIELD_LENGTH].rstrip()
+    assert (told["artist"], told["album"]) == ("é" * MAX_FIELD_LENGTH, "x" * MAX_FIELD_LENGTH)
 
 
 def test_a_mapping_request_names_type_and_tag() -> None:

@@ -58,6 +58,9 @@ TOKENS_A_FILE = 40 + OUTPUT_TOKENS_A_FILE
 FILE_FIELDS = ("path", "title", "artist", "album", "duration")
 """All that a request may tell of a file."""
 
+MAX_FIELD_LENGTH = 300
+"""Characters of a title, an artist or an album: some programs leave whole lyrics there."""
+
 _STRINGS: dict[str, Any] = {"type": "ARRAY", "items": {"type": "STRING"}}
 
 TAGGING_SCHEMA: dict[str, Any] = {
@@ -125,7 +128,7 @@ def mapping_request(unknown: Iterable[tuple[TagType, str]]) -> str:
 def _described(number: int, file: AudioFile, root: str) -> dict[str, object]:
     described: dict[str, object] = {"id": number, "path": relative_path(file.file_path, root)}
     for name in ("title", "artist", "album"):
-        text = (getattr(file, name) or "").strip()
+        text = (getattr(file, name) or "").strip()[:MAX_FIELD_LENGTH].rstrip()
         if text:
             described[name] = text
     if file.duration is not None:
