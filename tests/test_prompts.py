@@ -68,6 +68,13 @@ def test_a_text_is_told_to_its_first_few_hundred_characters() -> None:
     assert (told["artist"], told["album"]) == ("é" * MAX_FIELD_LENGTH, "x" * MAX_FIELD_LENGTH)
 
 
+@pytest.mark.parametrize("duration", [None, 0.0, 0.004])
+def test_no_sound_is_told_to_be_without_length_or_path(duration: float | None) -> None:
+    assert json.loads(tagging_request([AudioFile(1, "", "Lute", duration=duration)], "/a/")) == {
+        "files": [{"id": 1, "title": "Lute"}]
+    }
+
+
 def test_a_mapping_request_names_type_and_tag() -> None:
     assert json.loads(mapping_request([(TagType.KEYWORD, "cavern")])) == {
         "invalid_tags": [{"type": "keyword", "tag": "cavern"}]

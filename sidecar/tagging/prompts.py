@@ -126,13 +126,15 @@ def mapping_request(unknown: Iterable[tuple[TagType, str]]) -> str:
 
 
 def _described(number: int, file: AudioFile, root: str) -> dict[str, object]:
-    described: dict[str, object] = {"id": number, "path": relative_path(file.file_path, root)}
+    described: dict[str, object] = {"id": number}
+    if path := relative_path(file.file_path, root):
+        described["path"] = path
     for name in ("title", "artist", "album"):
         text = (getattr(file, name) or "").strip()[:MAX_FIELD_LENGTH].rstrip()
         if text:
             described[name] = text
-    if file.duration is not None:
-        described["duration"] = round(file.duration, 2)
+    if seconds := round(file.duration or 0, 2):  # 0 is what a file has whose length nobody knows
+        described["duration"] = seconds
     return described
 
 
