@@ -4,8 +4,11 @@
 mod ligeia_sidecar;
 
 use std::env;
+use std::future::Future;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,12 @@ use tauri::async_runtime::block_on;
 use tauri::{AppHandle, RunEvent};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
 
 fn launch() -> (AppHandle, Receiver<(String, String)>) {
     let (app, events) = AppHandle::stand_in();
@@ -157,6 +166,21 @@ fn a_sidecar_that_does_not_end_is_killed() {
     assert!(!has_ended(&events));
     let error = request(&app, "status", "{}").expect_err("no sidecar");
     assert!(error.contains("is not running"), "{error}");
+}
+
+#[test]
+#[ignore = "needs SIDECAR to be a program that does not end by itself"]
+fn starting_again_leaves_the_apps_other_tasks_their_thread() {
+    let (app, events) = launch();
+    let mut starting = Box::pin(sidecar_start(app.clone()));
+    let waker = Waker::from(Arc::new(Nobody));
+    let began = Instant::now();
+    let first = starting.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(first.is_pending());
+    assert!(began.elapsed() < Duration::from_secs(1), "it only awaits");
+    block_on(starting).expect("it starts");
+    assert!(!has_ended(&events));
+    stop(&app);
 }
 
 #[test]

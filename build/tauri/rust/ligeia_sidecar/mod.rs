@@ -163,9 +163,15 @@ pub async fn sidecar_start(app: AppHandle) -> Result<(), Value> {
     let database = app
         .try_state::<Sidecar>()
         .and_then(|sidecar| sidecar.lock().database.clone());
-    match database {
-        Some(database) => start(&app, &database).map_err(|_| gone(&app)),
-        None => Err(gone(&app)),
+    let Some(database) = database else {
+        return Err(gone(&app));
+    };
+    let starting = app.clone();
+    // One that runs already may take its two seconds to end, and the app's other tasks need this thread meanwhile.
+    let started = async_runtime::spawn_blocking(move || start(&starting, &database).is_ok());
+    match started.await {
+        Ok(true) => Ok(()),
+        _ => Err(gone(&app)),
     }
 }
 

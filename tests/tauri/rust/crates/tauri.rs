@@ -103,10 +103,12 @@ impl Emitter for AppHandle {
 /// tokio's, as tauri re-exports them: a task is a thread here.
 pub mod async_runtime {
     use std::future::Future;
+    use std::pin::Pin;
     use std::sync::mpsc;
     use std::sync::Arc;
     use std::task::{Context, Poll, Wake, Waker};
     use std::thread;
+    use std::time::Duration;
 
     pub struct Sender<T>(mpsc::SyncSender<T>);
     pub struct Receiver<T>(mpsc::Receiver<T>);
@@ -146,18 +148,42 @@ pub mod async_runtime {
         thread::spawn(|| block_on(task))
     }
 
+    pub struct JoinHandle<T>(mpsc::Receiver<T>);
+
+    impl<T> Future for JoinHandle<T> {
+        type Output = super::Result<T>;
+
+        fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
+            match self.0.try_recv() {
+                Ok(output) => Poll::Ready(Ok(output)),
+                Err(mpsc::TryRecvError::Empty) => Poll::Pending,
+                Err(mpsc::TryRecvError::Disconnected) => Poll::Ready(Err(super::Error)),
+            }
+        }
+    }
+
+    pub fn spawn_blocking<F, R>(task: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(task()));
+        JoinHandle(receiver)
+    }
+
     pub fn block_on<F: Future>(task: F) -> F::Output {
         struct Nobody;
         impl Wake for Nobody {
             fn wake(self: Arc<Self>) {}
         }
         let waker = Waker::from(Arc::new(Nobody));
-        match Box::pin(task)
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-        {
-            Poll::Ready(output) => output,
-            Poll::Pending => unreachable!("recv blocks, and nothing else is awaited"),
+        let mut task = Box::pin(task);
+        loop {
+            match task.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::sleep(Duration::from_millis(1)),
+            }
         }
     }
 }
