@@ -109,6 +109,12 @@ def test_of_several_genres_the_first_is_taken() -> None:
     assert read([item(1, genre=[])], count=1).usable[0].genre is None
 
 
+@pytest.mark.parametrize("genre", ["ambient, dark", "ambient; dark", "ambient"])
+def test_a_genre_is_the_same_whether_or_not_the_answer_around_it_is_well_formed(genre: str) -> None:
+    well_formed, loose = [item(1, genre=genre), item(2)], [item(1, genre=genre), item("2")]
+    assert read(well_formed).usable[0].genre == read(loose).usable[0].genre == genre
+
+
 def test_one_object_alone_counts_as_a_list_of_it() -> None:
     assert read(item(1), count=1) == Reading({0: TAGS}, (), ())
     assert read(item(1)) == Reading({0: TAGS}, (1,), ()), "whole, so the other file is asked for once more"

@@ -128,7 +128,9 @@ def _item(value: Any) -> tuple[int, RawTags | None]:
     if not isinstance(value, dict) or not _TAG_FIELDS & value.keys():
         return 0, None
     number = _whole_number(value.get("id"))
-    lists = [_strings(value.get(name)) for name in ("genre", "moods", "occasions", "keywords")]
+    genre = value.get("genre")
+    lists = [(genre,) if isinstance(genre, str) else _strings(genre)]  # one text is one genre: it may hold a comma
+    lists += [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]
     if number is None or any(strings is None for strings in lists):
         return 0, None
     genres, moods, occasions, keywords = (strings or () for strings in lists)
