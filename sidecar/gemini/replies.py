@@ -81,7 +81,7 @@ class Answer(Struct, frozen=True):
 def read_answer(body: str) -> Answer:
     """Raises GeminiError: FOREIGN_PAGE for what is no JSON, UNUSABLE for another shape and for no content."""
     try:
-        response = _decoder.decode(body)
+        response = _decoder.decode(body.removeprefix("\ufeff"))
     except (msgspec.ValidationError, RecursionError):
         raise GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER") from None
     except (msgspec.DecodeError, UnicodeEncodeError):

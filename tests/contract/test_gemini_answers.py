@@ -264,3 +264,15 @@ async def test_an_answer_of_the_wrong_shape_is_halved(tmp_path: Path, text: str)
         done = await subject.tag()
         assert (done["processed_files"], done["failed_files"]) == (8, 0)
         assert library.tagged == 8
+
+
+async def test_an_answer_is_read_behind_the_byte_order_mark_that_a_gateway_puts_before_it(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+
+    def script(received: Received) -> Reply:
+        reply = standin.ok(harness.answers(received))
+        return Reply(body=b"\xef\xbb\xbf" + json.dumps(reply.body).encode())
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag()
+        assert (done["processed_files"], done["usage"]["requests"]) == (20, 1)
