@@ -68,6 +68,14 @@ HOMES = [
     "/mnt/disk/home/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/Volumes/Backup/Mac/Users/ann/Library/CloudStorage/GoogleDrive-ann@example.org/",
     "/var/run/user/1000/gvfs/smb-share:server=nas,share=music,user=ann/",
+    "/home/CORP/ann/",
+    "/home/local/CORP-2/ann/",
+    "/home/likewise-open/CORP/ann/",
+    "/afs/example.org/user/ann/",
+    "/afs/cern.ch/user/a/ann/",
+    "/afs/athena.mit.edu/user/a/n/ann/",
+    "/afs/.example.org/usr/ann/",
+    "/afs/example.org/home/ann/",
 ]
 
 
@@ -93,6 +101,11 @@ def test_a_file_right_in_the_home_directory_keeps_only_its_name(home: str) -> No
         ("\\\\nas\\sounds\\Drips.mp3", "nas/sounds/Drips.mp3"),
         ("Sounds/Drips.mp3", "Sounds/Drips.mp3"),
         ("/home/Drips.mp3", "home/Drips.mp3"),
+        ("/home/ann/sounds/Drips.mp3", "sounds/Drips.mp3"),
+        ("/home/ANN/Sounds/Drips.mp3", "Sounds/Drips.mp3"),
+        ("/home/local/Sounds/Drips.mp3", "Sounds/Drips.mp3"),
+        ("/Users/ANN/sounds/Drips.mp3", "sounds/Drips.mp3"),
+        ("/afs/example.org/sounds/Drips.mp3", "afs/example.org/sounds/Drips.mp3"),
         ("/homework/ann/Drips.mp3", "homework/ann/Drips.mp3"),
         ("Drips.mp3", "Drips.mp3"),
         ("../Media/Birds/Wren.mp3", "../Media/Birds/Wren.mp3"),

@@ -8,12 +8,15 @@ import re
 from urllib.parse import unquote
 
 _NAME = r"[^\\/]+[\\/]+"
+_DOMAIN = "(?:(?:local|likewise-open)/+)?(?-i:[A-Z][A-Z0-9-]{1,14}/+(?=[a-z]))"
+"""Of a Windows domain: the `CORP` of `/home/CORP/ann`. People's names are in small letters there."""
 _HOME = re.compile(
     r"""^(?:
         /*(?:[\\/]{2}[?.][\\/]|\\\?\?\\)?[a-z]:[\\/]*(?:users|documents\ and\ settings)[\\/]+NAME
       | [\\/]{2}(?:\?[\\/]unc[\\/])?NAME(?:NAME)?(?:homes?|users)[\\/]+NAME
       | [\\/]+(?:(?:var|export|usr|srv|data|nfs|mnt|net/[^/]+|mnt/wsl/[^/]+|volumes/[^/]+|system/volumes/data)/+)?
-        (?:\./+)?(?:homes?[0-9]?|users)[\\/]+(?:\./+)?NAME                          # /home/ann
+        (?:\./+)?(?:homes?[0-9]?/+(?:\./+)?DOMAIN|(?:homes?[0-9]?|users)[\\/]+(?:\./+)?)NAME   # /home/ann
+      | /+afs/+NAME(?:users?|usr|homes?)/+(?:[a-z]/+){0,2}NAME                    # /afs/example.org/user/a/ann
       | (?:\.\.[\\/]+){2,}(?-i:home|Users)[\\/]+NAME                              # ../../home/ann
       | /+(?:var/+)?run/+user/+[0-9]+/+gvfs/+NAME                 # smb-share:server=nas,share=music,user=ann
       | /+(?:mnt/[^/]+|(?:run/)?media/[^/]+(?:/[^/]+)?)/+(?-i:homes?[0-9]?)/+NAME     # /mnt/disk/home/ann
@@ -21,7 +24,7 @@ _HOME = re.compile(
       | /+(?:run/)?media/+NAME                                                     # /media/ann
       | /+root/+
     )(?P<cloud>library/+cloudstorage/+NAME)?                                   # GoogleDrive-ann@example.org
-    """.replace("NAME", _NAME),
+    """.replace("DOMAIN", _DOMAIN).replace("NAME", _NAME),
     re.IGNORECASE | re.VERBOSE,
 )
 _DEEP_HOME = re.compile(
