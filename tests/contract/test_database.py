@@ -50,6 +50,12 @@ def _without_history(library: Library) -> None:
     library.execute("DROP TABLE auto_tag_history")
 
 
+def _with_a_view(library: Library) -> None:
+    with closing(library.connect()) as connection:
+        connection.execute("ALTER TABLE audio_files RENAME TO sounds")
+        connection.execute("CREATE VIEW Audio_Files AS SELECT * FROM sounds")
+
+
 def _corrupt(library: Library) -> None:
     library.path.write_bytes(b"\x00\xff\x13garbage" * 4096)
 
@@ -92,6 +98,7 @@ def _without_log(library: Library) -> None:
         (_foreign, "not_a_library"),
         (_without_a_column, "not_a_library"),
         (_without_history, "not_a_library"),
+        (_with_a_view, "not_a_library"),
         (_corrupt, "corrupt"),
         (_corrupt_head, "corrupt"),
         (_no_vocabulary, "no_vocabulary"),
