@@ -51,7 +51,13 @@ async def ask(app: App, method: str, **params: object) -> Any:
 
 def encoded(params: dict[str, object]) -> bytes:
     """Params as the methods take them, without those that nobody gave."""
-    return msgspec.json.encode({name: value for name, value in params.items() if value is not None})
+    given = ((name, value) for name, value in params.items() if value is not None)
+    return msgspec.json.encode({name: _text(value) if isinstance(value, str) else value for name, value in given})
+
+
+def _text(argument: str) -> str:
+    """What stands on a command line may be no text (https://peps.python.org/pep-0383/)."""
+    return argument.encode(errors="replace").decode()
 
 
 async def over_library(

@@ -223,6 +223,11 @@ async def test_an_empty_run_id_is_no_run_and_not_the_latest(shell: Shell, comman
     assert shell.tags() == before
 
 
+@pytest.mark.parametrize("command", ["apply", "undo", "retry", "report"])
+async def test_a_run_id_that_is_no_text_is_no_run(shell: Shell, command: str) -> None:
+    assert await shell(command, "--run", "\udcff", code=1) == ["There is no run `?` in this library."]
+
+
 async def test_a_retry_of_a_dry_run_shows_its_proposals_too(shell: Shell) -> None:
     shell.gemini.script = refuse(b"Attic Footsteps")
     await shell("tag", "--dry-run", "--batch-size", "20")
