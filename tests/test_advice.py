@@ -49,7 +49,7 @@ ENDS = {
     ),
     "budget": (
         Allowance(Budget(2, None, BudgetPeriod.RUN), "2026-03-01", Usage(), 1000).end,
-        "The budget of 2 requests a run is used up. Raise it (set_budget) or start tagging again later: it goes "
+        "The budget of 2 requests a run is used up. Raise it, or start tagging again later: it goes "
         "on where it stopped.",
     ),
     "disk": (

@@ -48,5 +48,5 @@ class Allowance:
         return End(
             RunStatus.QUOTA_EXHAUSTED,
             f"The budget of {' and '.join(bounds)} a {budget.per} is used up.",
-            "Raise it (set_budget) or {again} later: it {goes_on}.",
+            "Raise it, or {again} later: it {goes_on}.",
         )
