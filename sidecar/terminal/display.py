@@ -122,6 +122,7 @@ class Display:
             await self.ended.wait()
             return
         with self._bar:
+            self.console.show_cursor()  # hidden, it would stay so in the shell that Ctrl-Z goes back to
             while not self.ended.is_set():
                 self._bar.refresh()
                 with trio.move_on_after(_REFRESH_SECONDS):

@@ -113,6 +113,21 @@ async def test_the_bar_turns_before_the_first_answer_and_takes_no_thread_for_it(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_the_cursor_is_there_while_the_bar_turns(shell: Shell) -> None:
+    gate = trio.Event()
+    shell.gemini.script = lambda _: Reply(gate=gate)
+    seen: list[bool] = []
+
+    def watch(printed: str) -> None:
+        if not gate.is_set() and len({*re.findall("[\u2801-\u28ff]", printed)}) > 4:
+            seen.append(printed.rfind("\x1b[?25h") >= printed.rfind("\x1b[?25l"))
+            gate.set()
+
+    await on_a_terminal([*harness.command(), "tag", "--database", str(shell.library)], shell, watch=watch)
+    assert seen == [True]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 async def test_a_narrow_terminal_cuts_the_end_of_what_is_told_and_not_the_count_of_files(shell: Shell) -> None:
     shell.gemini.script = lambda received: rate_limited("1s") if received.number == 3 else None
     options = ["--database", str(shell.library), "--batch-size", "20", "--max-parallel", "1"]
