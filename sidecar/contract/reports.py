@@ -133,7 +133,7 @@ class Stale(Struct, frozen=True):
     """
 
     changed_since_run: Annotated[
-        str | None, means("The last run, if vocabulary, rules or model differ from what it had; else null.")
+        str | None, means("The last run, if vocabulary, rules, hints or model differ from what it had; else null.")
     ]
     added_tags: Annotated[list[TagName], means("Tags that the vocabulary has gained since the last run.")]
     retired_tags: Annotated[list[RetiredTag], means("Tags that have left the vocabulary.")]

@@ -464,7 +464,7 @@ export interface ExplainedTag {
  * id, null when nothing has changed since.
  */
 export interface Stale {
-  /** The last run, if vocabulary, rules or model differ from what it had; else null. */
+  /** The last run, if vocabulary, rules, hints or model differ from what it had; else null. */
   changed_since_run: string | null;
   /** Tags that the vocabulary has gained since the last run. */
   added_tags: TagName[];
