@@ -268,11 +268,6 @@ def test_blank_long_repeated_and_unprintable_tags_are_dropped() -> None:
     assert read([item(1, genre="  ")], count=1).usable[0].genre is None
 
 
-def test_a_tag_of_a_hundred_characters_is_a_tag_and_a_longer_one_is_prose() -> None:
-    moods = ["m" * 100, "n" * 101]
-    assert read([item(1, moods=moods)], count=1).usable[0].moods == ("m" * 100,)
-
-
 def test_nan_and_infinity_are_no_ids() -> None:
     text = f'[{{"id": NaN, "genre": "x"}}, {{"id": Infinity}}, {json.dumps(item(1))}]'
     assert read(text, count=1) == Reading({0: TAGS}, (), ())

@@ -1,11 +1,12 @@
 """What becomes of Gemini's tags: looked up, mapped or dropped, and what is remembered of it."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from sidecar.contract import Sources, TagType
-from sidecar.tagging.answers import RawTags
+from sidecar.tagging.answers import RawTags, Reply, read_tagging
 from sidecar.tagging.mappings import REMOVE, Mapping, Mappings
 from sidecar.tagging.records import Dropped, Mapped
 from sidecar.tagging.tags import Suggestion
@@ -46,6 +47,24 @@ def test_a_tag_that_is_also_given_by_its_own_name_did_not_come_through_a_mapping
         assert resolved.suggestion.keywords == ("biome:cave",)
         assert resolved.mapped == ()
         assert resolved.used == [CAVERN]
+
+
+def test_an_unknown_tag_of_a_hundred_characters_is_a_tag_and_a_longer_one_is_prose() -> None:
+    mappings, raw = Mappings(), RawTags("g" * 101, ("m" * 100, "n" * 101))
+    assert mappings.unknown([raw], VOCABULARY) == {(TagType.MOOD, "m" * 100): "m" * 100}
+    resolved = mappings.resolve(raw, VOCABULARY)
+    assert (resolved.dropped, resolved.sources) == ((Dropped(TagType.MOOD, "m" * 100),), Sources(dropped=1))
+
+
+def test_a_tag_is_known_however_long_it_is() -> None:
+    long = "a mood in so many words " * 8 + "end"
+    vocabulary = Vocabulary([*VOCABULARY.tags, VocabularyTag(TagType.MOOD, long)])
+    answer = [{"id": 1, "genre": "ambient:drone", "moods": [long.upper()], "occasions": [], "keywords": []}]
+    raw = read_tagging(Reply(json.dumps(answer)), 1).usable[0]
+    assert Mappings().unknown([raw], vocabulary) == {}
+    assert Mappings().resolve(raw, vocabulary).suggestion.moods == (long,)
+    person = Mapping(TagType.MOOD, "n" * 101, "eerie", "mood")
+    assert Mappings([person]).resolve(RawTags(moods=("N" * 101,)), VOCABULARY).suggestion.moods == ("eerie",)
 
 
 def test_a_mapping_to_a_tag_that_has_left_the_vocabulary_is_unknown_again() -> None:

@@ -16,8 +16,8 @@ from msgspec import Struct
 from sidecar.contract import Reason, TagType
 from sidecar.tagging.vocabulary import pairs_of
 
-MAX_TAG_LENGTH = 100
-"""Characters. Longer 'tags' are prose: dropped, and not worth a mapping request."""
+MAX_TAG_LENGTH = 1_000
+"""Characters. What is longer is not even looked up."""
 
 
 class RawTags(Struct, frozen=True):

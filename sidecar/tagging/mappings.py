@@ -19,6 +19,9 @@ from sidecar.tagging.vocabulary import Vocabulary, normalise
 REMOVE = "REMOVE"
 """The shell's word in `valid_tag` for: nothing in the vocabulary fits."""
 
+MAX_UNKNOWN_LENGTH = 100
+"""Characters. Longer 'tags' that nobody knows are prose: dropped without a word, and not worth a request."""
+
 Key = tuple[TagType, str]
 """An unknown tag: its type and its normalised spelling."""
 
@@ -116,7 +119,7 @@ class Mappings:
             if _are_valid(raw_tags, vocabulary):
                 continue
             for kind, raw in raw_tags.pairs():
-                if vocabulary.find(kind, raw) is None:
+                if len(raw) <= MAX_UNKNOWN_LENGTH and vocabulary.find(kind, raw) is None:
                     key = (kind, normalise(raw))
                     if key not in self._unmappable and self.find(key, vocabulary) is None:
                         found.setdefault(key, raw)
@@ -160,6 +163,8 @@ class Mappings:
                 valid[kind][tag] = None
                 continue
             entry = self.find((kind, normalise(raw)), vocabulary)
+            if entry is None and len(raw) > MAX_UNKNOWN_LENGTH:
+                continue
             if entry is not None:
                 used.append(entry)
             if entry is None or entry.valid == REMOVE:
