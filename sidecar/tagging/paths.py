@@ -8,8 +8,9 @@ import re
 from urllib.parse import unquote
 
 _NAME = r"[^\\/]+[\\/]+"
-_DOMAIN = "(?:(?:local|likewise-open)/+)?(?-i:[A-Z][A-Z0-9-]{1,14}/+(?=[a-z]))"
-"""Of a Windows domain: the `CORP` of `/home/CORP/ann`. People's names are in small letters there."""
+_DOMAIN = "(?:local|likewise-open)/+(?-i:[A-Z][A-Z0-9-]{1,14})/+"
+"""Of a Windows domain, as PBIS makes homes: `/home/local/CORP/ann`. Of `/home/CORP/ann` it cannot be told whether
+`ann` is the person or a folder of one who is called CORP."""
 _HOME = re.compile(
     r"""^(?:
         /*(?:[\\/]{2}[?.][\\/]|\\\?\?\\)?[a-z]:[\\/]*(?:users|documents\ and\ settings)[\\/]+NAME
