@@ -25,6 +25,12 @@ class Night:
         clock.jump(NIGHT_SECONDS)
         self.over_at = trio.current_time() + self._more_seconds
 
+    async def falls_in_an_outage(self, begun: trio.Event) -> None:
+        """Between two probes. `begun`: the first request has left."""
+        await begun.wait()  # the clock jumps while the SDK is imported, in a thread
+        await trio.sleep(300)
+        self.falls()
+
     def script(self, _request: Received) -> Reply | None:
         gone = self.over_at is None or trio.current_time() < self.over_at
         return Reply(drop="before") if gone else None
@@ -40,16 +46,11 @@ async def tagged(night: Night, *, in_a_probe: bool) -> Tagged:
             night.falls()
         return night.script(request)
 
-    async def fall_asleep_between_probes() -> None:
-        await begun.wait()  # the clock jumps while the SDK is imported, in a thread
-        await trio.sleep(300)
-        night.falls()
-
     async def case() -> None:
         server = Server(script)
         async with trio.open_nursery() as nursery:
             if not in_a_probe:
-                nursery.start_soon(fall_asleep_between_probes)
+                nursery.start_soon(night.falls_in_an_outage, begun)
             found.append(await tag(server, batches=FILES // SIZE, size=SIZE, parallel=PARALLEL))
         check(server, found[0], files=FILES, parallel=PARALLEL)
 
@@ -71,3 +72,23 @@ async def test_a_network_that_stays_away_in_the_morning_ends_the_run_after_ten_m
     done = await tagged(Night(minutes_more=60), in_a_probe=in_a_probe)
     assert done.status == "failed" and "could not be reached for 10 min" in done.message
     assert NIGHT_SECONDS + 900 <= done.seconds < NIGHT_SECONDS + 960
+
+
+async def test_a_request_that_the_night_cut_off_is_sent_again_as_a_retry() -> None:
+    night, found, begun = Night(minutes_more=0), list[Tagged](), trio.Event()
+
+    def script(request: Received) -> Reply | None:
+        begun.set()
+        return Reply(delay_seconds=2 * NIGHT_SECONDS) if request.number == 3 else night.script(request)
+
+    async def case() -> None:
+        server = Server(script)
+        limits = {"max_attempts": 2, "request_timeout_seconds": 1e6}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(night.falls_in_an_outage, begun)
+            found.append(await tag(server, batches=3, size=SIZE, parallel=3, **limits))
+        check(server, found[0], files=3 * SIZE, parallel=3)
+
+    await in_virtual_time(case)
+    assert (found[0].status, len(found[0].tagged)) == ("completed", 3 * SIZE)
+    assert found[0].requests - found[0].retries == 3

@@ -127,9 +127,9 @@ class Calls:
             place = _Place(self._limiter, self.pace, version, still)
             try:
                 outcome = await self._attempt(current.request, tries, meter, place, repeated=repeated)
+                repeated |= place.used
                 if outcome is None:
                     continue
-                repeated = True
                 self._schema_refused |= tries.plain and _went_through(outcome)
                 # Judged before the place is given away: who gets it next sees the new pace.
                 result = outcome if isinstance(outcome, Reply) else self._judge(outcome, place, tries, batch)
