@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from sidecar.contract import Budget, BudgetPeriod, Usage
+from sidecar.gemini.backoff import Limits
 from sidecar.gemini.failures import Failure, GeminiError
-from sidecar.gemini.policy import End, Limits, Tries, ended_by_outage, verdict
+from sidecar.gemini.policy import ended_by_outage, verdict
+from sidecar.gemini.verdicts import End, Tries
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import ended_by, why_ended

@@ -14,13 +14,14 @@ import trio
 
 from sidecar.demo import standin as api
 from sidecar.demo.standin import Reply, StandIn, running
+from sidecar.gemini.backoff import Limits
 from sidecar.gemini.calls import Calls
 from sidecar.gemini.client import GeminiClient, open_client
 from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.meter import Meter
 from sidecar.gemini.pace import Pace
-from sidecar.gemini.policy import GiveUp, Limits
 from sidecar.gemini.requests import ApiVersion, FreePlace, NotSent, Place, Request
+from sidecar.gemini.verdicts import GiveUp
 from sidecar.settings import Settings
 
 ENDS = {

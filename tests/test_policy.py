@@ -9,26 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Reason, RunStatus
+from sidecar.gemini.backoff import Limits, backoff
 from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.pace import Sign
 from sidecar.gemini.policy import (
     MAX_REFUSALS,
     MAX_UNUSABLE,
-    End,
-    GiveUp,
-    Halve,
-    Limits,
-    OtherVersion,
-    Plain,
-    Standard,
-    Tries,
-    Verdict,
-    Wait,
-    backoff,
+    TABLE,
     counted,
     ended_by_outage,
     ended_by_versions,
     verdict,
 )
+from sidecar.gemini.verdicts import End, GiveUp, Halve, OtherVersion, Plain, Standard, Tries, Verdict, Wait
 
 COUNTED = (
     Failure.RATE_LIMITED,
@@ -270,6 +263,17 @@ def test_another_400_goes_once_without_the_schema_then_is_halved() -> None:
     halved = decided(Failure.REJECTED, Tries(plain=True))
     assert isinstance(halved, Halve) and not halved.foreign
     assert halved.reason is Reason.REQUEST_REJECTED
+
+
+def test_the_table_says_of_every_failure_what_it_tells_the_pace() -> None:
+    told = {
+        Sign.RATE_LIMITED: {Failure.RATE_LIMITED},
+        Sign.DOWN: {Failure.UNAVAILABLE, Failure.UNTRUSTED, Failure.TIMEOUT},
+        Sign.FOREIGN: {Failure.FOREIGN_PAGE},
+        Sign.NONE: {Failure.SHED, Failure.SETTING, Failure.INCOMPLETE},
+    }
+    told[Sign.ANSWERED] = set(Failure).difference(*told.values())
+    assert {sign: {kind for kind, row in TABLE.items() if row.sign is sign} for sign in Sign} == told
 
 
 @pytest.mark.parametrize("kind", list(Failure))

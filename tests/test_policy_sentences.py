@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sidecar.gemini.backoff import Limits
 from sidecar.gemini.failures import Failure, GeminiError
-from sidecar.gemini.policy import End, GiveUp, Halve, Limits, Tries, ended_by_outage, ended_by_versions, verdict
+from sidecar.gemini.policy import ended_by_outage, ended_by_versions, verdict
+from sidecar.gemini.verdicts import End, GiveUp, Halve, Tries
 from sidecar.library.run_writes import RunKind
 from sidecar.runs.advice import why_ended
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from sidecar.contract import Reason
-from sidecar.gemini.policy import GiveUp, Halve
+from sidecar.gemini.verdicts import GiveUp, Halve
 from sidecar.runs.batch import Part, Settled, settle
 from sidecar.runs.outcomes import BLOCKED, LEFT_OUT, UNUSABLE, NotTagged
 from sidecar.tagging.answers import Reply

@@ -9,7 +9,7 @@ import trio.testing
 from sidecar.contract import Reason, RunStatus, TagType
 from sidecar.gemini.calls import Stop
 from sidecar.gemini.mapping import MOST_TAGS_A_REQUEST, UnknownTags
-from sidecar.gemini.policy import End, GiveUp, Halve
+from sidecar.gemini.verdicts import End, GiveUp, Halve
 from sidecar.tagging.answers import RawTags, Reply
 from sidecar.tagging.mappings import REMOVE, Mappings
 from sidecar.tagging.vocabulary import Vocabulary, VocabularyTag

@@ -10,7 +10,7 @@ import trio
 
 from sidecar.contract import Reason, TagType
 from sidecar.gemini.calls import Stop
-from sidecar.gemini.policy import Halve
+from sidecar.gemini.verdicts import Halve
 from sidecar.tagging.answers import RawTags, Reply, read_mapping
 from sidecar.tagging.mappings import REMOVE, Key, Mappings
 from sidecar.tagging.vocabulary import Vocabulary, normalise, tag_type

@@ -13,11 +13,30 @@ every answer is a number to act on. So no cancellation can land inside a decisio
 """
 
 import math
+from enum import Enum, auto
 
-from sidecar.gemini.policy import Limits, backoff
+from sidecar.gemini.backoff import Limits, backoff
 
 SLEPT_SECONDS = 60.0
 """Who comes so late to the end of an outage has slept over it: on Windows the clock goes on meanwhile."""
+
+
+class Sign(Enum):
+    """What a request that failed tells of Gemini.
+
+    ANSWERED: it has judged the request, so there is no outage, or it is over.
+    RATE_LIMITED: a 429, so less at once from here on.
+    DOWN: no answer, or none but that it cannot answer: an outage, where many fail so in a row.
+    FOREIGN: something else answered in its place. NONE: nothing, the request was not sent or not looked at.
+
+    Of RATE_LIMITED, FOREIGN and NONE an outage neither begins nor ends.
+    """
+
+    ANSWERED = auto()
+    RATE_LIMITED = auto()
+    DOWN = auto()
+    FOREIGN = auto()
+    NONE = auto()
 
 
 class Pace:
@@ -64,59 +83,57 @@ class Pace:
             self._probes = 0
         return now >= self.outage_ends_at
 
+    def hold(self, seconds: float, now: float, *, is_overload: bool = False) -> None:
+        """Nobody sends for that long."""
+        if now + seconds > self._held_until:
+            self._held_until, self.is_overload = now + seconds, is_overload
+
     def succeeded(self) -> None:
         """A request was answered with something to work on."""
-        self.reached()
+        self._reached()
         self._successes += 1
         if self._successes >= self.concurrency and self.concurrency < self._ceiling:
             self.concurrency += 1
             self._successes = 0
 
-    def reached(self) -> None:
-        """Gemini answered, if only with a refusal of this request: no outage, or the end of one."""
+    def failed(self, sign: Sign, batch: int, sent_at: float, now: float, jitter: float) -> bool:
+        """A request of `batch` failed. True when that uses up one of its tries: in an outage none does."""
+        if sign is Sign.ANSWERED:
+            self._reached()
+            return True
+        if sign is Sign.RATE_LIMITED:
+            self._reduce(sent_at, now)
+        if self.outage_since is None:
+            if sign is Sign.DOWN:
+                self._lengthen_streak(batch, now, jitter)
+        elif sent_at >= self.outage_since:
+            self._probe_failed(now, jitter)
+        return self.outage_since is None
+
+    def _reached(self) -> None:
         self._streak = 0
         self._streak_batches.clear()
         if self.outage_since is not None:
             self.outage_since = None
             self.concurrency = self._concurrency_before_outage
 
-    def hold(self, seconds: float, now: float, *, is_overload: bool = False) -> None:
-        """Nobody sends for that long."""
-        if now + seconds > self._held_until:
-            self._held_until, self.is_overload = now + seconds, is_overload
-
-    def refused(self, sent_at: float, now: float) -> None:
-        """A 429: less at once from here on."""
+    def _reduce(self, sent_at: float, now: float) -> None:
         self._successes = 0
         if sent_at >= self._reduced_at:
             self.concurrency = max(1, self.concurrency // 2)
             self._concurrency_before_outage = max(1, self._concurrency_before_outage // 2)
             self._reduced_at = now
 
-    def unanswered(self, sent_at: float, now: float, jitter: float) -> bool:
-        """A captive portal answered, or nobody did; or Gemini sent a request away, which ends no outage.
-
-        True when it costs the request a try, False in an outage.
-        """
-        if self.outage_since is not None and sent_at >= self.outage_since:
-            self._probe_failed(now, jitter)
-        return self.outage_since is None
-
-    def failed(self, batch: int, sent_at: float, now: float, jitter: float) -> bool:
-        """A transient failure. True when it costs the batch an attempt, False in an outage."""
-        if not self.unanswered(sent_at, now, jitter):
-            return False
+    def _lengthen_streak(self, batch: int, now: float, jitter: float) -> None:
         self._streak += 1
         self._streak_batches.add(batch)
-        if self._streak < self._limits.max_attempts or len(self._streak_batches) < 2:
-            return True
-        self.outage_since = now
-        self.outages += 1
-        self._concurrency_before_outage = self.concurrency
-        self.concurrency = 1
-        self._probes = 0
-        self._probe_failed(now, jitter)
-        return False
+        if self._streak >= self._limits.max_attempts and len(self._streak_batches) >= 2:
+            self.outage_since = now
+            self.outages += 1
+            self._concurrency_before_outage = self.concurrency
+            self.concurrency = 1
+            self._probes = 0
+            self._probe_failed(now, jitter)
 
     def _probe_failed(self, now: float, jitter: float) -> None:
         self._probes += 1

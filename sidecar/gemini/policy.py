@@ -1,13 +1,29 @@
-"""Failure → verdict, as a table, and full-jitter backoff. No I/O: a decision returns, only the caller waits."""
+"""What each failure means, as a table: which count it uses up, what it tells the pace, and what is done.
+
+No I/O: a decision returns, only the caller waits.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from sidecar.contract import Reason, RunStatus, duration
+from sidecar.gemini.backoff import Limits, backoff
 from sidecar.gemini.failures import Failure, GeminiError
+from sidecar.gemini.pace import Sign
+from sidecar.gemini.verdicts import (
+    Counter,
+    End,
+    GiveUp,
+    Halve,
+    OtherVersion,
+    Plain,
+    Standard,
+    Tries,
+    Verdict,
+    Wait,
+)
 
 MAX_REFUSALS = 10
 """429s that one request may meet before it fails as `rate_limited` (CONTRACT section 6)."""
@@ -18,106 +34,27 @@ OVERLOADED = 503
 """HTTP's number for it, and Gemini's."""
 
 
-class Limits(Struct, frozen=True):
-    """The settings that bound retries; seconds unless the name says otherwise."""
-
-    max_attempts: int
-    backoff_base_seconds: float
-    backoff_max_seconds: float
-    outage_max_seconds: float
+Decide = Callable[[GeminiError, Tries, Limits, float], Verdict]
+"""A failure, the tries with this one counted, the limits and a jitter in [0, 1) → what to do about it."""
 
 
-class Tries(Struct, frozen=True):
-    """What one request has met so far, this failure included.
+class Row(Struct, frozen=True):
+    """All that one kind of failure means. `counter` is None where sending it again is bounded otherwise."""
 
-    `plain`: sent without response schema. `standard`: on the standard tier although flex is set.
-    `refused_by`: the API versions that did not know one of its fields.
-    """
-
-    attempts: int = 0
-    refusals: int = 0
-    unusable: int = 0
-    plain: bool = False
-    standard: bool = False
-    refused_by: frozenset[str] = frozenset()
-
-
-class Wait(Struct, frozen=True):
-    """Send again after that long; `everyone`: no batch sends before (the server asked us to wait)."""
-
-    seconds: float
-    everyone: bool
-
-
-class Plain(Struct, frozen=True):
-    """Send again at once, without the response schema."""
-
-
-class Standard(Struct, frozen=True):
-    """Send again on the standard tier, once what the server asked for has passed."""
-
-
-class OtherVersion(Struct, frozen=True):
-    """Send again at once with the other API version, unless that has refused the request too."""
-
-
-class Halve(Struct, frozen=True):
-    """Not these files together; a file alone fails with the reason. `foreign`: not Gemini has answered."""
-
-    reason: Reason
-    message: str
-    foreign: bool = False
-
-
-class GiveUp(Struct, frozen=True):
-    """The request's files fail with the reason; the run goes on."""
-
-    reason: Reason
-    message: str
-
-
-class End(Struct, frozen=True):
-    """No request of this run can succeed: it ends with this status and sentence.
-
-    `advice` is what helps, before or when the run is started again; `{again}`, `{Again}`, `{tagging}` and
-    `{goes_on}` stand in it for what depends on the kind of run.
-    """
-
-    status: RunStatus
-    message: str
-    advice: str = ""
-
-
-Verdict = Wait | Plain | Standard | OtherVersion | Halve | GiveUp | End
-
-
-def backoff(failures: int, limits: Limits, jitter: float) -> float:
-    """Full-jitter exponential backoff in seconds; `jitter` is uniform in [0, 1), `failures` from 1.
-
-    Source: the "full jitter" of the AWS architecture blog, 2015.
-    """
-    exponent = min(failures - 1, 32)
-    return jitter * min(limits.backoff_max_seconds, limits.backoff_base_seconds * 2.0**exponent)
+    counter: Counter | None
+    sign: Sign
+    decide: Decide
 
 
 def counted(tries: Tries, error: GeminiError) -> Tries:
     """`tries` with this failure added to the count that it uses up."""
-    match error.kind:
-        case Failure.RATE_LIMITED:
-            return replace(tries, refusals=tries.refusals + 1)
-        case Failure.UNUSABLE | Failure.FOREIGN_PAGE:
-            return replace(tries, unusable=tries.unusable + 1)
-        case Failure.UNAVAILABLE | Failure.UNTRUSTED | Failure.TIMEOUT:
-            return replace(tries, attempts=tries.attempts + 1)
-        case _:
-            return tries
+    counter = TABLE[error.kind].counter
+    return tries if counter is None else tries.with_one_more(counter)
 
 
 def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now: datetime) -> Verdict:
     """What to do about a failure. `tries` counts it already; `now` dates the end of a long wait."""
-    is_foreign = error.kind in _OF_GOOGLE and error.http_status != 0 and not error.from_google
-    row = _REFUSED_IN_ITS_PLACE if is_foreign else _TABLE[error.kind]
-    decided = row(error, tries, limits, jitter)
+    decided = TABLE[error.kind].decide(error, tries, limits, jitter)
     delay = error.delay_seconds
     # A cause that ends the run says more than when: no wait lifts a limit of 0.
     if delay is not None and delay > limits.outage_max_seconds and not isinstance(decided, End):
@@ -127,9 +64,6 @@ def verdict(error: GeminiError, tries: Tries, limits: Limits, jitter: float, now
             "{Again} after that: it {goes_on}.",
         )
     return decided
-
-
-_Row = Callable[[GeminiError, Tries, Limits, float], Verdict]
 
 
 def _rate_limited(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
@@ -143,8 +77,8 @@ def _rate_limited(error: GeminiError, tries: Tries, limits: Limits, jitter: floa
     return Wait(backoff(tries.refusals, limits, jitter), everyone=True)
 
 
-def _transient(reason: Reason) -> _Row:
-    def row(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
+def _transient(reason: Reason) -> Decide:
+    def decide(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
         if tries.attempts >= limits.max_attempts:
             tried = "once" if tries.attempts == 1 else f"{tries.attempts} times"
             return GiveUp(reason, _unanswered(error, tried))
@@ -153,7 +87,7 @@ def _transient(reason: Reason) -> _Row:
             return Wait(max(error.delay_seconds, wait), everyone=True)
         return Wait(wait, everyone=False)
 
-    return row
+    return decide
 
 
 def _unanswered(error: GeminiError, tried: str) -> str:
@@ -183,65 +117,104 @@ def _rejected(error: GeminiError, tries: Tries, _limits: Limits, _jitter: float)
     return Halve(Reason.REQUEST_REJECTED, f"Gemini rejected the request: {error.detail}")
 
 
-def _ends(sentence: str, status: RunStatus = RunStatus.FAILED, advice: str = "") -> _Row:
-    def row(error: GeminiError, _tries: Tries, _limits: Limits, _jitter: float) -> Verdict:
+def _ends(sentence: str, status: RunStatus = RunStatus.FAILED, advice: str = "") -> Decide:
+    def decide(error: GeminiError, _tries: Tries, _limits: Limits, _jitter: float) -> Verdict:
         return End(status, sentence.format(detail=error.detail.rstrip(".") or error.status), advice)
 
-    return row
+    return decide
 
 
-_OF_GOOGLE = frozenset({Failure.KEY_REFUSED, Failure.FORBIDDEN, Failure.MODEL_UNKNOWN})
-"""Of key and model only Google's own answer tells: a proxy that blocks the address says 403 as well."""
-_REFUSED_IN_ITS_PLACE = _ends(
+_refused_in_its_place = _ends(
     "Something other than Gemini has answered ({detail}). Check the network and, if GOOGLE_GEMINI_BASE_URL is "
     "set, that address and the key for it."
 )
 
-_TABLE: dict[Failure, _Row] = {
-    Failure.RATE_LIMITED: _rate_limited,
-    Failure.QUOTA_EXHAUSTED: _ends(
-        "Gemini's quota is used up: {detail}.",
-        RunStatus.QUOTA_EXHAUSTED,
-        "{tagging} {goes_on} when you start it again after the quota's reset (midnight Pacific time for daily "
-        "quotas) or with a larger plan.",
+
+def _ends_if_google_says_so(sentence: str) -> Decide:
+    """Of key and model only Google's own answer tells: a proxy that blocks the address says 403 as well."""
+    ends = _ends(sentence)
+
+    def decide(error: GeminiError, tries: Tries, limits: Limits, jitter: float) -> Verdict:
+        is_foreign = error.http_status != 0 and not error.from_google
+        return (_refused_in_its_place if is_foreign else ends)(error, tries, limits, jitter)
+
+    return decide
+
+
+TABLE: dict[Failure, Row] = {
+    Failure.RATE_LIMITED: Row("refusals", Sign.RATE_LIMITED, _rate_limited),
+    Failure.UNAVAILABLE: Row("attempts", Sign.DOWN, _transient(Reason.SERVICE_UNAVAILABLE)),
+    Failure.UNTRUSTED: Row("attempts", Sign.DOWN, _transient(Reason.SERVICE_UNAVAILABLE)),
+    Failure.TIMEOUT: Row("attempts", Sign.DOWN, _transient(Reason.TIMEOUT)),
+    Failure.UNUSABLE: Row("unusable", Sign.ANSWERED, _unusable),
+    Failure.FOREIGN_PAGE: Row("unusable", Sign.FOREIGN, _unusable),
+    Failure.REJECTED: Row(None, Sign.ANSWERED, _rejected),
+    Failure.SHED: Row(None, Sign.NONE, lambda *_: Standard()),
+    Failure.UNKNOWN_FIELD: Row(None, Sign.ANSWERED, lambda *_: OtherVersion()),
+    Failure.QUOTA_EXHAUSTED: Row(
+        None,
+        Sign.ANSWERED,
+        _ends(
+            "Gemini's quota is used up: {detail}.",
+            RunStatus.QUOTA_EXHAUSTED,
+            "{tagging} {goes_on} when you start it again after the quota's reset (midnight Pacific time for daily "
+            "quotas) or with a larger plan.",
+        ),
     ),
-    Failure.NOT_IN_PLAN: _ends(
-        "This plan does not include the model: {detail}.",
-        RunStatus.QUOTA_EXHAUSTED,
-        "Choose another model (the setting `model`) or a larger plan and {again}: it {goes_on}.",
+    Failure.NOT_IN_PLAN: Row(
+        None,
+        Sign.ANSWERED,
+        _ends(
+            "This plan does not include the model: {detail}.",
+            RunStatus.QUOTA_EXHAUSTED,
+            "Choose another model (the setting `model`) or a larger plan and {again}: it {goes_on}.",
+        ),
     ),
-    Failure.CREDIT_SPENT: _ends(
-        "Gemini's prepaid credit or spending limit is used up ({detail}).",
-        RunStatus.QUOTA_EXHAUSTED,
-        "Add credit or raise the limit in Google AI Studio and {again}: it {goes_on}.",
+    Failure.CREDIT_SPENT: Row(
+        None,
+        Sign.ANSWERED,
+        _ends(
+            "Gemini's prepaid credit or spending limit is used up ({detail}).",
+            RunStatus.QUOTA_EXHAUSTED,
+            "Add credit or raise the limit in Google AI Studio and {again}: it {goes_on}.",
+        ),
     ),
-    Failure.UNAVAILABLE: _transient(Reason.SERVICE_UNAVAILABLE),
-    Failure.UNTRUSTED: _transient(Reason.SERVICE_UNAVAILABLE),
-    Failure.TIMEOUT: _transient(Reason.TIMEOUT),
-    Failure.UNUSABLE: _unusable,
-    Failure.FOREIGN_PAGE: _unusable,
-    Failure.REJECTED: _rejected,
-    Failure.SHED: lambda *_: Standard(),
-    Failure.UNKNOWN_FIELD: lambda *_: OtherVersion(),
-    Failure.KEY_REFUSED: _ends(
-        "Gemini refused the API key ({detail}). Check the key in the settings (GEMINI_API_KEY) or make a "
-        "new one in Google AI Studio."
+    Failure.KEY_REFUSED: Row(
+        None,
+        Sign.ANSWERED,
+        _ends_if_google_says_so(
+            "Gemini refused the API key ({detail}). Check the key in the settings (GEMINI_API_KEY) or make a "
+            "new one in Google AI Studio."
+        ),
     ),
-    Failure.FORBIDDEN: _ends(
-        "Gemini denies this API key access ({detail}). Check in Google AI Studio that the key is not "
-        "blocked and that the Gemini API is enabled for its project."
+    Failure.FORBIDDEN: Row(
+        None,
+        Sign.ANSWERED,
+        _ends_if_google_says_so(
+            "Gemini denies this API key access ({detail}). Check in Google AI Studio that the key is not "
+            "blocked and that the Gemini API is enabled for its project."
+        ),
     ),
-    Failure.MODEL_UNKNOWN: _ends(
-        "Gemini does not know the model or no longer offers it ({detail}). Choose another one with the "
-        "`model` setting (LIGEIA_MODEL); also check GOOGLE_GEMINI_BASE_URL if you have set it."
+    Failure.MODEL_UNKNOWN: Row(
+        None,
+        Sign.ANSWERED,
+        _ends_if_google_says_so(
+            "Gemini does not know the model or no longer offers it ({detail}). Choose another one with the "
+            "`model` setting (LIGEIA_MODEL); also check GOOGLE_GEMINI_BASE_URL if you have set it."
+        ),
     ),
-    Failure.LOCATION: _ends(
-        "Gemini is not offered where this computer is ({detail}). A key of a billed project or another "
-        "network may help."
+    Failure.LOCATION: Row(
+        None,
+        Sign.ANSWERED,
+        _ends(
+            "Gemini is not offered where this computer is ({detail}). A key of a billed project or another "
+            "network may help."
+        ),
     ),
-    Failure.SETTING: _ends("Requests cannot be sent with these settings: {detail}."),
-    Failure.INCOMPLETE: _ends("Gemini cannot be asked: {detail}."),
+    Failure.SETTING: Row(None, Sign.NONE, _ends("Requests cannot be sent with these settings: {detail}.")),
+    Failure.INCOMPLETE: Row(None, Sign.NONE, _ends("Gemini cannot be asked: {detail}.")),
 }
+"""A row for each `Failure`: what it uses up, what it tells the pace and what is done is said here alone."""
 
 
 def ended_by_versions(error: GeminiError) -> End:

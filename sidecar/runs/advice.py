@@ -5,7 +5,7 @@ the kind of run: one over what is untagged goes on where it stopped, others begi
 """
 
 from sidecar.contract import RunStatus
-from sidecar.gemini.policy import End
+from sidecar.gemini.verdicts import End
 from sidecar.library.faults import DISK_FULL, Fault, LibraryError
 from sidecar.library.run_writes import RunKind
 

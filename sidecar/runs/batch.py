@@ -13,7 +13,7 @@ from msgspec import Struct
 from sidecar.contract import Reason
 from sidecar.gemini.calls import Calls, Stop
 from sidecar.gemini.meter import Meter
-from sidecar.gemini.policy import End, GiveUp, Halve
+from sidecar.gemini.verdicts import End, GiveUp, Halve
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.outcomes import BLOCKED, EXCLUDED, LEFT_OUT, UNUSABLE, NotTagged

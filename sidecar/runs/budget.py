@@ -5,7 +5,7 @@ at a batch's end (CONTRACT section 8), and only retries and requests about unkno
 """
 
 from sidecar.contract import Budget, BudgetPeriod, RunStatus, Usage
-from sidecar.gemini.policy import End
+from sidecar.gemini.verdicts import End
 
 
 class Allowance:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import trio
 
 from sidecar.gemini.meter import Meter
-from sidecar.gemini.policy import End
+from sidecar.gemini.verdicts import End
 from sidecar.runs.budget import Allowance
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from sidecar.gemini.policy import Limits
+from sidecar.gemini.backoff import Limits
 from sidecar.library.changes import Stamp
 from sidecar.library.run_writes import NewRun
 from sidecar.runs.prompt import Prompt

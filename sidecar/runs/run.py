@@ -24,8 +24,9 @@ from sidecar.gemini.failures import GeminiError
 from sidecar.gemini.meter import Meter
 from sidecar.gemini.opening import open_client
 from sidecar.gemini.pace import Pace
-from sidecar.gemini.policy import End, Tries, verdict
+from sidecar.gemini.policy import verdict
 from sidecar.gemini.requests import ApiVersion
+from sidecar.gemini.verdicts import End, Tries
 from sidecar.library import queries
 from sidecar.library.connections import Shape
 from sidecar.library.faults import Fault, LibraryError

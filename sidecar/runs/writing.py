@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from sidecar.contract import Mode, Reason, Sources, Usage
-from sidecar.gemini.policy import GiveUp, Halve
+from sidecar.gemini.verdicts import GiveUp, Halve
 from sidecar.library import queries
 from sidecar.library.changes import FileChange, Stamp, rows_of
 from sidecar.library.faults import Fault, LibraryError

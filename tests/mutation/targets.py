@@ -9,6 +9,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.contract.params": ("tests/test_params.py",),
     "sidecar.tagging.answers": ("tests/test_answers.py", "tests/test_hostile_answers.py"),
     "sidecar.gemini.policy": ("tests/test_policy.py", "tests/test_policy_sentences.py"),
+    "sidecar.gemini.verdicts": ("tests/test_policy.py",),
+    "sidecar.gemini.backoff": ("tests/test_policy.py",),
     "sidecar.gemini.pace": ("tests/test_pace.py",),
     "sidecar.contract.addresses": ("tests/test_addresses.py",),
     "sidecar.tagging.tags": ("tests/test_tags.py", "tests/test_records.py"),
@@ -57,8 +59,13 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "MOST_FALSE_STARTS = 9": "the tests go by its name",
     },
     "sidecar.gemini.policy": {
-        "min(failures - 1, 33)": "both are far beyond every maximum",
         "8640001.0": "a second in a hundred days",
+    },
+    "sidecar.gemini.verdicts": {
+        "Counter = Literal": "a type, for mypy",
+    },
+    "sidecar.gemini.backoff": {
+        "min(failures - 1, 33)": "both are far beyond every maximum",
     },
     "sidecar.gemini.pace": {
         "__init__(): self._successes = 0 → self._successes = 1": "a halving begins with 0; before, none counts",

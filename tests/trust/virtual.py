@@ -18,12 +18,13 @@ from sidecar.contract import TagType
 from sidecar.demo import standin
 from sidecar.demo.standin import Received, Reply, Script
 from sidecar.demo.vocabulary import VOCABULARY
+from sidecar.gemini.backoff import Limits
 from sidecar.gemini.calls import Calls
 from sidecar.gemini.client import open_client
 from sidecar.gemini.meter import Meter
 from sidecar.gemini.pace import Pace
-from sidecar.gemini.policy import End, Limits
 from sidecar.gemini.requests import ApiVersion
+from sidecar.gemini.verdicts import End
 from sidecar.runs.batch import Asked, Batch, Found
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.prompt import prompt_for
