@@ -16,7 +16,7 @@ The tour, outside in. Imports point one way, from the bottom of this list to its
 - `demo/`        a sample library and a stand-in for Gemini over real HTTP (the tests use both)
 
 An error of our own (`except Exception`) stops where its damage ends: at a call (`rpc/server`), a batch that is
-asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/booking`), a log line, a command.
+asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/ends`), a log line, a command.
 
 Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `process/stdio.py`
 claims fds 0, 1, 2, which `process/reading.py` reads and `process/pump.py` writes (and `terminal/display.py` 1

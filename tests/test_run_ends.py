@@ -11,7 +11,7 @@ import trio
 from sidecar.contract import AutoTagParams, Completion, Event, RpcError, RunStatus
 from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
-from sidecar.runs import runs as runs_module
+from sidecar.runs import ends
 from sidecar.runs.runs import Runs
 from sidecar.runs.under_way import ActiveRun
 from sidecar.settings import Settings
@@ -75,7 +75,7 @@ async def test_a_run_keeps_the_others_out_until_its_end_is_written(scene: Scene)
 async def test_an_end_that_cannot_be_written_in_time_is_told_at_once_and_written_later(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs_module, "LAST_WRITE_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(ends, "LAST_WRITE_PAUSE_SECONDS", 0.05)
     scene.other.execute("BEGIN IMMEDIATE")
     scene.end()
     with trio.fail_after(2):  # what an exit has

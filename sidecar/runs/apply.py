@@ -115,7 +115,7 @@ class _ApplyingRun:
             raise
         finally:
             revision.summary = self._summary(status, why)
-            await self._runs.book_end(row, revision.summary, Usage())
+            await self._runs.ends.book(row, revision.summary, Usage())
 
     async def _commit_all(self, row: RunRow) -> None:
         for number, ids in enumerate(self._batches, 1):

@@ -1,13 +1,11 @@
-"""What the database is told of a run as a whole: that it has begun, by which vocabulary, and how it has ended."""
+"""What the database is told of a run that begins, and by which vocabulary it does."""
 
-import logging
 import uuid
 from datetime import UTC, datetime
 
 import msgspec
-import trio
 
-from sidecar.contract import AutoTagParams, Budget, RunSummary, Usage
+from sidecar.contract import AutoTagParams, Budget, Usage
 from sidecar.library import exclusions, queries, run_reads, run_writes
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import create_tables
@@ -22,12 +20,6 @@ from sidecar.runs.selection import Selection
 from sidecar.runs.stamps import rfc3339
 from sidecar.settings import Settings
 from sidecar.tagging.prompts import TOKENS_A_FILE, estimated_tokens, rules_fingerprint
-
-log = logging.getLogger(__name__)
-
-LAST_WRITE_PATIENCE_SECONDS = 0.4
-"""For a run's end state, behind whatever the writer has to do before: an exit has 2 s, and a state that is not
-written reads as `interrupted`."""
 
 
 async def book(
@@ -107,22 +99,3 @@ def book_run(
     exclusions.keep_root(connection, root)
     run_writes.keep_vocabulary(connection, vocabulary)
     return run_writes.insert_run(connection, new, fingerprint or vocabulary.fingerprint)
-
-
-async def book_end(library: Library, row: int, summary: RunSummary, rest: Usage) -> bool:
-    """Writes how the run in that row has ended; False where that takes too long: another program is in the way.
-
-    `rest` is what was spent beside the batches whose rows are there. No cancel reaches it, so it is short.
-    """
-    try:
-        with trio.move_on_after(LAST_WRITE_PATIENCE_SECONDS, shield=True):
-            await library.write(lambda transaction: run_writes.end_run(transaction.connection, row, summary, rest))
-            return True
-    except LibraryError as error:
-        log.warning("the end of the run could not be saved: %s", error.fault)
-        return error.fault is not Fault.LOCKED
-    except Exception:
-        log.exception("the end of the run could not be saved")
-        return True
-    log.warning("the end of the run could not be saved in time")
-    return False
