@@ -39,7 +39,7 @@ class Way:
         self._is_closed = True
 
     async def free(self, not_before: float) -> None:
-        """Waits until then, and until a request may leave or an outage has lasted for too long."""
+        """Waits until then, and until a request may leave or an outage has lasted too long; closed, for ever."""
         await trio.sleep_until(not_before)
         if self._is_closed:
             await trio.sleep_forever()
