@@ -50,6 +50,10 @@ SENTENCES: dict[Fault, str] = {
     "under way goes on once it answers again.",
 }
 OLDER = "The library is older than auto-tagging. Start Ligeia once so that it migrates it, then try again."
+_BROKEN_INDEX = (
+    "A search index in the library is damaged, so no tags can be saved. The library itself is probably whole: "
+    "have that index built anew before you think of a backup."
+)
 
 _ON_THE_WIRE = {
     Fault.FULL: DatabaseKind.READ_ONLY,
@@ -100,6 +104,8 @@ def translated(error: sqlite3.Error, path: Path) -> LibraryError:
     primary = code & 0xFF if isinstance(code, int) else None
     if primary == sqlite3.SQLITE_CANTOPEN:
         return LibraryError(_why_not_opened(path))
+    if code == sqlite3.SQLITE_CORRUPT_VTAB:  # full-text search that has lost step with its table
+        return LibraryError(Fault.CORRUPT, _BROKEN_INDEX)
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the index of the log
         return LibraryError(Fault.FULL)
     if primary == sqlite3.SQLITE_NOTADB and _is_text(path):
