@@ -14,7 +14,7 @@ _MIN_SPACED_CHARS: Final = 16
 _UNSEEN: Final = "[\\s\u200b-\u200d\u2060\ufeff]*"
 
 _SHIPPED_KEYS: Final = re.compile(r"AIza[0-9A-Za-z_\-]{20,}|AQ\.[0-9A-Za-z_\-]{20,}")
-_NAMED_KEYS: Final = re.compile(r"""(?i)([?&]key=|x-goog-api-key\W{1,6}(?:b['"])?)[^\s&"'\[]+""")
+_NAMED_KEYS: Final = re.compile(r"""(?i)([?&]key=|x-goog-api-key\W{1,6}+(?:b['"])?+)(?!key\])[^\s&"'\[]+""")
 
 
 class Redactor:

@@ -95,6 +95,9 @@ def test_a_short_secret_is_not_found_in_a_sentence_by_chance() -> None:
         ("{'x-goog-api-key': 'abc', 'a': 'b'}", "{'x-goog-api-key': '[key]', 'a': 'b'}"),
         ("[(b'X-Goog-Api-Key', b'abc')]", "[(b'X-Goog-Api-Key', b'[key]')]"),
         ("x-goog-api-key: abc", "x-goog-api-key: [key]"),
+        (f"[(b'X-Goog-Api-Key', b'{KEY}')]", "[(b'X-Goog-Api-Key', b'[key]')]"),
+        (f"x-goog-api-key: {KEY}", "x-goog-api-key: [key]"),
+        (f"{{'x-goog-api-key': ['{KEY}']}}", "{'x-goog-api-key': ['[key]']}"),
     ],
 )
 def test_what_looks_like_a_key_is_redacted_unknown(text: str, redacted: str) -> None:
