@@ -37,8 +37,9 @@ def _refuse_unknown(connection: sqlite3.Connection, file_ids: list[int]) -> None
 
 
 def refuse_ids(ids: list[int], complaint: str) -> None:
-    """Raises RpcError -32602 naming the ids, if there are any."""
+    """Raises RpcError -32602 naming the ids, if there are any, each once."""
     if ids:
+        ids = list(dict.fromkeys(ids))
         named = ", ".join(map(str, ids[:MOST_NAMED_IDS]))
         more = f" and {len(ids) - MOST_NAMED_IDS} more" if len(ids) > MOST_NAMED_IDS else ""
         raise invalid_params(f"{complaint} {named}{more}.")

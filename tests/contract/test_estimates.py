@@ -92,8 +92,8 @@ async def test_so_many_requests_are_shown_at_once_and_no_more(tmp_path: Path) ->
 async def test_unknown_ids_and_sizes_out_of_range_are_refused(tmp_path: Path) -> None:
     async with harness.start(harness.library(tmp_path, 20)) as subject:
         for method, rest in (("estimate", {}), ("preview_request", {}), ("estimate_cost", {"prices": PRICES})):
-            error = await subject.error(method, file_ids=[1, 4711, -5], **rest)
-            assert error["code"] == -32602 and "4711, -5" in error["message"]
+            error = await subject.error(method, file_ids=[1, 4711, -5, 4711], **rest)
+            assert error["code"] == -32602 and "4711, -5." in error["message"], "each id once"
             for batch_size in (0, 501, "10"):
                 error = await subject.error(method, file_ids=[1], batch_size=batch_size, **rest)
                 assert error["code"] == -32602 and "batch_size" in error["message"]
