@@ -1,6 +1,7 @@
 """parent: the process above a bootloader, where no /proc tells of it."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,3 +32,14 @@ async def test_a_parent_that_cannot_be_told_is_none(
 async def test_a_parent_that_died_during_the_start_is_missed() -> None:
     with trio.fail_after(5):
         await parent.wait_for_death(os.getppid() + 1)
+
+
+def test_who_was_launched_in_an_ordinary_way_is_no_orphan() -> None:
+    assert not parent.is_adopted(os.getpid(), os.getppid())
+    idle = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(idle, start_new_session=True) as leader:  # as a service of the system's
+        try:
+            assert not parent.is_adopted(leader.pid, 1)
+        finally:
+            leader.kill()
+    assert not parent.is_adopted(leader.pid, os.getpid()), "it is gone, and reaped"

@@ -23,12 +23,15 @@ async def wait_for_death(parent_pid: int) -> None:
 
     `parent_pid`: the parent at this process's start; where another has taken its place it has died since.
     """
-    if os.getppid() != parent_pid:
+    if os.getppid() != parent_pid or is_adopted(os.getpid(), parent_pid):
         return
     pids = {parent_pid}
     bootloader = unpacked.bootloader_pid()
     if bootloader is not None:
-        pids |= {bootloader, await _parent_of(bootloader)}
+        above = await _parent_of(bootloader)
+        if is_adopted(bootloader, above):  # the shell died while the bootloader unpacked us
+            return
+        pids |= {bootloader, above}
     async with trio.open_nursery() as nursery:
 
         async def watch(pid: int) -> None:
@@ -40,6 +43,10 @@ async def wait_for_death(parent_pid: int) -> None:
 
 
 if sys.platform == "win32":
+
+    def is_adopted(_pid: int, _parent: int) -> bool:
+        """Windows gives an orphan no other parent."""
+        return False
 
     async def death_of(pid: int) -> None:
         """Returns when that process is gone; never for one that is not ours to watch."""
@@ -58,6 +65,17 @@ if sys.platform == "win32":
         return windows.parent_of(pid)
 
 else:
+
+    def is_adopted(pid: int, parent: int) -> bool:
+        """Whether an orphan's parent took the place of the one that made it. False also where that cannot be told.
+
+        A session is inherited: who neither leads its own nor shares its parent's was made by somebody else.
+        """
+        try:
+            session = os.getsid(pid)
+            return session not in (0, pid, os.getsid(parent))  # 0: one from outside of a container
+        except OSError:
+            return False
 
     async def death_of(pid: int) -> None:
         """Returns when that process is gone."""

@@ -1,6 +1,7 @@
 """CONTRACT section 1: how the process starts, speaks and ends."""
 
 import os
+import subprocess
 import sys
 import time
 from functools import partial
@@ -139,6 +140,33 @@ async def test_a_killed_parent_takes_it_along_though_stdin_stays_open(tmp_path: 
         with trio.fail_after(5):
             await gemini.wait_until_idle()
     assert library.tagged == 0
+
+
+ORPHANED = """
+import os, sys, time
+os.setsid()
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.01)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Stands for a shell that is killed right after it has launched us."""
+
+
+@posix
+async def test_a_parent_killed_before_the_start_takes_it_along_though_stdin_stays_open(tmp_path: Path) -> None:
+    database = harness.library(tmp_path, 20).path
+    command = [sys.executable, "-c", ORPHANED, *harness.command(), "--database", str(database)]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=harness.environment(None)
+    )
+    assert process.stdin is not None and process.stdout is not None
+    async with process.stdin, process.stdout:
+        with trio.fail_after(harness.DEADLINE_SECONDS):
+            assert await process.stdout.receive_some() == b"", "its end, as it says nothing unasked"
+        await process.wait()
 
 
 async def test_nothing_but_the_protocol_reaches_stdout_and_no_secret_the_log(tmp_path: Path) -> None:
