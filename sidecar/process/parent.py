@@ -4,6 +4,9 @@ That is the parent; and in a onefile, where the parent is only its bootloader, t
 shell. Linux tells at once, by a pidfd; other POSIX systems are polled. `PR_SET_PDEATHSIG` is not used: it
 fires when the thread that started us ends, and a Rust runtime's threads come and go. Windows waits on handles;
 that was tried under Wine. macOS was not tried.
+
+A shell that died before we looked is told by the session of who took its place; not where that is the same one,
+as on a system whose first process leads the only session.
 """
 
 import os
