@@ -55,10 +55,12 @@ def rows_of(
     """
     files: dict[int, tuple[str | None, str | None]] = {}
     records: dict[int, str] = {}
-    gone, kept, new = _no_tags(), _no_tags(), _no_tags()
+    gone, new = _no_tags(), _no_tags()
+    kept: dict[int, dict[str, list[str]]] = {}
     for entry in changes:
         file_id, before, after = entry.snapshot.file.id, entry.snapshot.before, entry.change.after
         files[file_id] = (after.genre, after.mood)
+        kept[file_id] = {}
         records[file_id] = _record(entry, stamp)
         for kind, old, now in (
             ("occasion", before.occasions, after.occasions),
@@ -68,7 +70,7 @@ def rows_of(
                 new[kind][file_id] = [*now]
                 continue
             gone[kind][file_id] = [value for value in old if value not in now]
-            kept[kind][file_id] = [value for value in old if value in now]
+            kept[file_id][kind] = [value for value in old if value in now]
             new[kind][file_id] = [value for value in now if value not in old]
     return Rows(
         run=stamp.row,
@@ -80,7 +82,7 @@ def rows_of(
         files=_text(files),
         records=_text(records),
         gone=_text(gone),
-        kept=_text(kept) if stamp.mode is Mode.REPLACE else None,
+        kept=_text(kept if stamp.mode is Mode.REPLACE else {}),
         new=_text(new),
         proposals=_text({entry.file_id: encoded_proposal(entry) for entry in proposals}),
         mappings=_mappings(used) if used else "[]",

@@ -8,6 +8,7 @@ from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.file import Look, identity_of, is_writable, log_of, look_at
 from sidecar.library.log import Log
 from sidecar.library.procedures import create_procedures
+from sidecar.library.undo_procedures import create_undo_procedures
 
 
 class Opened:
@@ -23,6 +24,7 @@ class Opened:
         self.connection, self.shape = open_library_file(path, busy_seconds=1, writes=True)
         try:
             create_procedures(self.connection, self.shape)
+            create_undo_procedures(self.connection, self.shape)
         except BaseException:
             self.close()
             raise

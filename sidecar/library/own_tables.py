@@ -5,7 +5,7 @@ No foreign keys: a shell that deletes files with foreign keys off would leave vi
 
 import sqlite3
 
-LATEST = """auto_tag_latest JOIN auto_tag_history
+LATEST = """auto_tag_latest CROSS JOIN auto_tag_history
     ON auto_tag_history.id = auto_tag_latest.history_id AND auto_tag_history.file_id = auto_tag_latest.file_id"""
 """To select from: the history row that our latest tagging of each file left, where it is that one still: a cleared
 history begins its ids anew.

@@ -3,7 +3,7 @@
 `INSERT INTO temp.auto_tag_files VALUES (…)` goes into a view that holds nothing; its trigger writes the
 tables. All of that is temporary: it lives in the writer's connection, never in the shell's file. sqlite3 gives
 the GIL away for each statement and each row that it steps over, and gets it back late from a busy event
-loop, with the library locked meanwhile; so a batch is one step. There are three procedures, because a
+loop, with the library locked meanwhile; so a batch is one step. There are three such procedures, because a
 statement that could write to a table with AUTOINCREMENT leaves a mark in `sqlite_sequence` even if it
 adds no row.
 
@@ -11,6 +11,7 @@ Names exactly the columns that CONTRACT section 5 lets us write; everything else
 """
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, structs
 
@@ -19,12 +20,12 @@ from sidecar.library.connections import Shape
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """What is to be written. These texts are JSON; `kept` and `batch` may be None:
+    """What is to be written. These texts are JSON; `batch` may be None:
 
     files       {file id: [genre, mood]}
     records     {file id: `tags_applied` of its history row}
     gone, new   {tag type: {file id: [value, …]}}: rows of rpg_tags that go, that come
-    kept        the same; all occasions and keywords of `files` but these go. None: only those in `gone`
+    kept        {file id: {tag type: [value, …]}}: all occasions and keywords of a file but these go
     proposals   {file id: proposal}
     mappings    [[invalid tag, its type, uses, valid tag or null, valid tag that it replaces or null], …]
     failures    [[file id, path, reason, message], …]
@@ -40,7 +41,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     files: str = "{}"
     records: str = "{}"
     gone: str = "{}"
-    kept: str | None = None
+    kept: str = "{}"
     new: str = "{}"
     proposals: str = "{}"
     mappings: str = "[]"
@@ -72,24 +73,36 @@ def write_rows(connection: sqlite3.Connection, rows: Rows) -> None:
 def create_procedures(connection: sqlite3.Connection, shape: Shape) -> None:
     """Makes them for this connection and a library of this shape. Raises sqlite3.Error."""
     connection.execute("CREATE TEMP TABLE auto_tag_history_end (id INTEGER)")
-    columns = ", ".join(f"0 AS {name}" for name in _NAMES)
-    for name, steps in {
-        "auto_tag_files": (*_file_steps(shape), *_tag_steps(shape), *_HISTORY_STEPS, *_BATCH_STEPS),
-        "auto_tag_batch": _BATCH_STEPS,
-        "auto_tag_mappings": _mapping_steps(shape),
-    }.items():
-        connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns}")
-        body = "".join(f"{step};" for step in steps)
-        connection.execute(f"CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
+    create_procedure(connection, "auto_tag_file", _FILE, _file_steps(shape))
+    create_procedure(connection, "auto_tag_gone", _TAG, _gone_steps(shape))
+    create_procedure(connection, "auto_tag_kept", ("run", "file_id", "tags"), _kept_steps(shape))
+    create_procedure(connection, "auto_tag_use", _USE, _use_steps(shape))
+    file_steps = (_FILES, *_tag_steps(shape), *_HISTORY_STEPS)
+    create_procedure(connection, "auto_tag_files", _NAMES, (*file_steps, *_BATCH_STEPS))
+    create_procedure(connection, "auto_tag_batch", _NAMES, _BATCH_STEPS)
+    create_procedure(connection, "auto_tag_mappings", _NAMES, (_USES,))
 
+
+def create_procedure(
+    connection: sqlite3.Connection, name: str, parameters: Sequence[str], steps: Iterable[str]
+) -> None:
+    """Makes one whose steps know its parameters as `NEW.…`. Raises sqlite3.Error."""
+    columns = ", ".join(f"0 AS {parameter}" for parameter in parameters)
+    body = "".join(f"{step};" for step in steps)
+    connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns}")
+    connection.execute(f"CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
+
+
+# --- row by row ---------------------------------------------------------------------------------
+# Rows are looked up by `=`: for `IN` or a join SQLite would look through the whole table wherever ANALYZE has last
+# seen it nearly empty.
+
+_FILE = ("run", "file_id", "genre", "mood", "version", "date", "updated_at")
+_TAG = ("run", "file_id", "tag_type", "tag_value")
+_USE = ("invalid_tag", "tag_type", "count", "valid_tag", "stale_tag", "updated_at")
 
 # A trigger's RAISE(IGNORE) drops a row without an error.
-_ALL_FILES = "SELECT RAISE(ABORT, 'a file was left out') WHERE changes() != NEW.count"
-_FILE_IDS = "SELECT CAST(key AS INTEGER) FROM json_each(NEW.files)"
-# LIMIT keeps SQLite from taking such a subquery apart (flattenSubquery, rule 19). It would look through
-# the whole table for each of these rows wherever ANALYZE has last seen the table nearly empty.
-_FILES = "(SELECT CAST(key AS INTEGER) AS file_id, value AS tags FROM json_each(NEW.files) LIMIT -1) new_files"
-_USES = "(SELECT value AS uses FROM json_each(NEW.mappings) LIMIT -1) new_uses"
+_LEFT_OUT = "SELECT RAISE(ABORT, 'a file was left out') WHERE changes() != "
 
 
 def _file_steps(shape: Shape) -> tuple[str, ...]:
@@ -98,41 +111,79 @@ def _file_steps(shape: Shape) -> tuple[str, ...]:
         f"""INSERT OR REPLACE INTO auto_tag_before
             SELECT NEW.run, id, genre, mood, auto_tagged, auto_tag_date, auto_tag_version,
                 {"updated_at" if dated else "NULL"}
-            FROM {_FILES} CROSS JOIN audio_files WHERE audio_files.id = new_files.file_id""",
-        f"""UPDATE audio_files SET genre = json_extract(new_files.tags, '$[0]'),
-                mood = json_extract(new_files.tags, '$[1]'), auto_tagged = 1,
+            FROM audio_files WHERE id = NEW.file_id""",
+        f"""UPDATE audio_files SET genre = NEW.genre, mood = NEW.mood, auto_tagged = 1,
                 auto_tag_date = NEW.date, auto_tag_version = NEW.version
                 {", updated_at = NEW.updated_at" if dated else ""}
-            FROM {_FILES} WHERE audio_files.id = new_files.file_id""",
-        _ALL_FILES,
+            WHERE id = NEW.file_id""",
+        f"{_LEFT_OUT} 1",
     )
+
+
+def _gone_steps(shape: Shape) -> tuple[str, ...]:
+    this = "WHERE audio_file_id = NEW.file_id AND tag_type = NEW.tag_type AND tag_value = NEW.tag_value"
+    return f"{_keep_for_undo(shape)} {this}", f"DELETE FROM rpg_tags {this}"
+
+
+def _kept_steps(shape: Shape) -> tuple[str, ...]:
+    # NULLs and values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
+    # A blob that reads as a kept tag counts as that tag: deleting it could lose the tag.
+    all_but_these = """WHERE audio_file_id = NEW.file_id AND +tag_type IN ('occasion', 'keyword')
+        AND (tag_type, CAST(tag_value AS TEXT)) IN (
+            SELECT kinds.key, tags.value FROM json_each(NEW.tags) kinds, json_each(kinds.value) tags
+        ) IS NOT TRUE"""
+    return f"{_keep_for_undo(shape)} {all_but_these}", f"DELETE FROM rpg_tags {all_but_these}"
+
+
+def _keep_for_undo(shape: Shape) -> str:
+    created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
+    row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
+    return f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
+        SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
+
+
+def _use_steps(shape: Shape) -> tuple[str, ...]:
+    """Counts uses, and adds what Gemini said, also to a row that says nothing. One that the shell has changed or
+    removed stays so.
+    """
+    dated = shape.has("tag_mapping_cache", "created_at")
+    this = "invalid_tag = NEW.invalid_tag AND tag_type = NEW.tag_type"
+    return (
+        f"""INSERT INTO tag_mapping_cache
+                (invalid_tag, tag_type, valid_tag, usage_count{", created_at" if dated else ""})
+            SELECT NEW.invalid_tag, NEW.tag_type, NEW.valid_tag, 0{", NEW.updated_at" if dated else ""}
+            WHERE NEW.valid_tag IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
+        f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + NEW.count,
+                valid_tag = CASE WHEN valid_tag = NEW.stale_tag OR ifnull(CAST(valid_tag AS TEXT), '') = ''
+                    THEN ifnull(NEW.valid_tag, valid_tag) ELSE valid_tag END
+            WHERE {this}""",
+    )
+
+
+# --- all of a batch -----------------------------------------------------------------------------
+
+_FILES = """INSERT INTO auto_tag_file
+    SELECT NEW.run, CAST(key AS INTEGER), json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+        NEW.version, NEW.date, NEW.updated_at
+    FROM json_each(NEW.files)"""
+_USES = f"""INSERT INTO auto_tag_use
+    SELECT {", ".join(f"json_extract(value, '$[{index}]')" for index in range(5))}, NEW.updated_at
+    FROM json_each(NEW.mappings)"""
 
 
 def _tag_steps(shape: Shape) -> tuple[str, ...]:
     dated = shape.has("rpg_tags", "created_at")
-    created = "created_at" if dated else "NULL"
-    row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
-    keep_for_undo = f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
-        SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
-    gone = f"WHERE (audio_file_id, tag_type, tag_value) IN ({_tags('gone')})"
-    # NULLs and values with bytes that are no text, or with a NUL, have to go too; a list could not name them.
-    # A blob that reads as a kept tag counts as that tag: deleting it could lose the tag.
-    all_but_kept = f"""WHERE NEW.kept IS NOT NULL AND audio_file_id IN ({_FILE_IDS})
-        AND tag_type IN ('occasion', 'keyword')
-        AND (audio_file_id, tag_type, CAST(tag_value AS TEXT)) IN ({_tags("kept")}) IS NOT TRUE"""
     return (
-        f"{keep_for_undo} {gone}",
-        f"DELETE FROM rpg_tags {gone}",
-        f"{keep_for_undo} {all_but_kept}",
-        f"DELETE FROM rpg_tags {all_but_kept}",
+        f"INSERT INTO auto_tag_gone SELECT NEW.run, file_id, tag_type, tag_value FROM ({_tags('gone')})",
+        "INSERT INTO auto_tag_kept SELECT NEW.run, CAST(key AS INTEGER), value FROM json_each(NEW.kept)",
         f"""INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value{", created_at" if dated else ""})
             SELECT *{", NEW.updated_at" if dated else ""} FROM ({_tags("new")})""",
     )
 
 
 def _tags(column: str) -> str:
-    """(file id, tag type, value) of every tag in `gone`, `kept` or `new`."""
-    return f"""SELECT CAST(files.key AS INTEGER), kinds.key, tags.value
+    """File id, type and value of every tag in `gone` or `new`."""
+    return f"""SELECT CAST(files.key AS INTEGER) AS file_id, kinds.key AS tag_type, tags.value AS tag_value
         FROM json_each(NEW.{column}) kinds, json_each(kinds.value) files, json_each(files.value) tags"""
 
 
@@ -143,7 +194,7 @@ _HISTORY_STEPS = (
     "INSERT INTO auto_tag_history_end SELECT ifnull(max(id), 0) FROM auto_tag_history",
     """INSERT INTO auto_tag_history (file_id, tagged_at, tags_applied, api_version)
         SELECT CAST(key AS INTEGER), NEW.date, value, NEW.model FROM json_each(NEW.records)""",
-    _ALL_FILES,
+    f"{_LEFT_OUT} NEW.count",
     """INSERT OR REPLACE INTO auto_tag_latest (file_id, history_id, run)
         SELECT file_id, id, NEW.run FROM auto_tag_history
         WHERE id > (SELECT id FROM auto_tag_history_end) AND (
@@ -151,25 +202,6 @@ _HISTORY_STEPS = (
             OR (file_id, tags_applied) IN (SELECT CAST(key AS INTEGER), value FROM json_each(NEW.records))
         ) ORDER BY id DESC""",
 )
-
-
-def _mapping_steps(shape: Shape) -> tuple[str, ...]:
-    """Counts uses, and adds what Gemini said, also to a row that says nothing. One that the shell has changed or
-    removed stays so.
-    """
-    dated = shape.has("tag_mapping_cache", "created_at")
-    invalid, kind, count, valid, stale = (f"json_extract(new_uses.uses, '$[{index}]')" for index in range(5))
-    this = f"invalid_tag = {invalid} AND tag_type = {kind}"
-    return (
-        f"""INSERT INTO tag_mapping_cache
-                (invalid_tag, tag_type, valid_tag, usage_count{", created_at" if dated else ""})
-            SELECT {invalid}, {kind}, {valid}, 0{", NEW.updated_at" if dated else ""} FROM {_USES}
-            WHERE {valid} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tag_mapping_cache WHERE {this})""",
-        f"""UPDATE tag_mapping_cache SET usage_count = ifnull(usage_count, 0) + {count},
-                valid_tag = CASE WHEN valid_tag = {stale} OR ifnull(CAST(valid_tag AS TEXT), '') = ''
-                    THEN ifnull({valid}, valid_tag) ELSE valid_tag END
-            FROM {_USES} WHERE {this}""",
-    )
 
 
 _BATCH_STEPS = (

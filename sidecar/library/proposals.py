@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Proposal, Sources
-from sidecar.library.queries import IDS, as_json
+from sidecar.library.queries import WANTED, as_json
 from sidecar.tagging.records import Dropped, Mapped
 from sidecar.tagging.tags import Kept, Suggestion, Tags
 
@@ -49,7 +49,7 @@ def proposed_ids(connection: sqlite3.Connection, run: int) -> list[int]:
 def stored_proposals(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> list[StoredProposal]:
     """The proposals for these files, by file id."""
     rows = connection.execute(
-        f"SELECT proposal FROM auto_tag_proposals WHERE file_id IN ({IDS}) AND run = ? ORDER BY file_id",
+        f"SELECT proposal FROM {WANTED} auto_tag_proposals ON file_id = wanted AND run = ? ORDER BY file_id",
         (as_json(ids), run),
     )
     return [_decoder.decode(text) for (text,) in rows]

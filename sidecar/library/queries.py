@@ -27,8 +27,15 @@ _UNTAGGED = """
     )"""
 """CONTRACT section 5. The inner query runs on the index of the table's UNIQUE constraint."""
 
-IDS = "SELECT value FROM json_each(?)"
-"""Many ids as one bound JSON text: one statement, one step, however many there are."""
+WANTED = "(SELECT value AS wanted FROM json_each(?) LIMIT -1) CROSS JOIN"
+"""To select from, before the table whose rows are looked up: many ids as one bound JSON text, so that it is one
+statement, one step, however many there are.
+
+`IN` would leave SQLite the choice to look through the whole table instead, and it makes that choice wherever
+ANALYZE has last seen the table nearly empty. CROSS JOIN leaves none, and LIMIT keeps a subquery whole. Where there
+are further conditions on the table, SQLite may still read all of it, for a Bloom filter (3.40 does): the rows of a
+batch are told apart after the query.
+"""
 
 
 def untagged_ids(connection: sqlite3.Connection) -> "array[int]":
@@ -65,7 +72,9 @@ def untagged_files(connection: sqlite3.Connection, after_id: int, limit: int | N
 def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:
     """Those of `ids` that no file has, in their order."""
     rows = connection.execute(
-        f"{IDS} WHERE NOT EXISTS (SELECT 1 FROM audio_files WHERE audio_files.id = value)", (as_json(ids),)
+        """SELECT value FROM json_each(?)
+            WHERE NOT EXISTS (SELECT 1 FROM audio_files WHERE audio_files.id = value)""",
+        (as_json(ids),),
     )
     return [file_id for (file_id,) in rows]
 
@@ -73,7 +82,7 @@ def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]
 def still_untagged(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:
     """Those of `ids` that are untagged now, in ascending order."""
     rows = connection.execute(
-        f"SELECT id FROM audio_files WHERE id IN ({IDS}) AND {_UNTAGGED} ORDER BY id", (as_json(ids),)
+        f"SELECT id FROM {WANTED} audio_files ON id = wanted WHERE {_UNTAGGED} ORDER BY id", (as_json(ids),)
     )
     return [file_id for (file_id,) in rows]
 
@@ -93,7 +102,7 @@ def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "arr
 def paths(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, str]:
     """Where the files lie that are there, by id."""
     rows = connection.execute(
-        f"SELECT id, CAST(file_path AS TEXT) FROM audio_files WHERE id IN ({IDS})", (as_json(ids),)
+        f"SELECT id, CAST(file_path AS TEXT) FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
     )
     return {file_id: path or "" for file_id, path in rows}
 
@@ -146,7 +155,7 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
                 {_columns_sent(shape)}, CAST(genre AS TEXT), CAST(mood AS TEXT),
                 CASE WHEN typeof(auto_tagged) = 'integer' THEN auto_tagged END,
                 CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
-            )) FROM audio_files WHERE id IN ({IDS})""",
+            )) FROM {WANTED} audio_files ON id = wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
@@ -168,7 +177,7 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
 def audio_files(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[AudioFile]:
     """What a request tells of these files, in the order of `ids`; those that are gone are left out."""
     rows = connection.execute(
-        f"SELECT {_columns_sent(shape)} FROM audio_files WHERE id IN ({IDS})", (as_json(ids),)
+        f"SELECT {_columns_sent(shape)} FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
     )
     found = {row[0]: _audio_file(*row) for row in rows}
     return [found[file_id] for file_id in ids if file_id in found]
@@ -178,7 +187,7 @@ def current_tags(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int
     """The tags of those files that still exist."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(id, CAST(genre AS TEXT), CAST(mood AS TEXT)))
-            FROM audio_files WHERE id IN ({IDS})""",
+            FROM {WANTED} audio_files ON id = wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
@@ -196,7 +205,7 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
 
 
 def as_json(ids: Iterable[int]) -> str:
-    """The text for `IDS`."""
+    """The text for `WANTED`."""
     return json.dumps(list(ids))
 
 
@@ -215,13 +224,16 @@ def _rpg_tags(
 ) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Occasions and keywords of the files, each sorted. Rows that read alike (text and bytes) are one tag."""
     text = connection.execute(
-        f"""SELECT json_group_array(json_array(audio_file_id, tag_type, CAST(tag_value AS TEXT)))
-            FROM rpg_tags WHERE audio_file_id IN ({IDS}) AND tag_type IN ('occasion', 'keyword')
-                AND tag_value IS NOT NULL""",
+        f"""SELECT json_group_array(json_array(
+                audio_file_id, CASE WHEN tag_type IN ('occasion', 'keyword') THEN tag_type END,
+                CAST(tag_value AS TEXT)
+            )) FROM {WANTED} rpg_tags ON audio_file_id = wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     found: dict[int, tuple[set[str], set[str]]] = {}
     for file_id, kind, value in json.loads(text):
+        if kind is None or value is None:
+            continue
         found.setdefault(file_id, (set(), set()))[0 if kind == TagType.OCCASION else 1].add(value)
     return {file_id: (tuple(sorted(one)), tuple(sorted(two))) for file_id, (one, two) in found.items()}
 
@@ -232,7 +244,7 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
         return {}
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
-            FROM {LATEST} WHERE auto_tag_latest.file_id IN ({IDS})""",
+            FROM {WANTED} {LATEST} WHERE auto_tag_latest.file_id = wanted""",
         (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}

@@ -38,7 +38,7 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ju
         return
     rows = connection.execute(
         """SELECT audio_files.id, CAST(file_path AS TEXT), CAST(tags_applied AS TEXT)
-            FROM auto_tag_history JOIN audio_files ON audio_files.id = file_id
+            FROM auto_tag_history CROSS JOIN audio_files ON audio_files.id = file_id
             WHERE auto_tag_history.id >= ? AND auto_tag_history.id < ifnull(
                 (SELECT min(first_history_id) FROM auto_tag_runs WHERE id > ?), 9223372036854775807)""",
         (run.first_history_id, run.row),

@@ -4,6 +4,7 @@ from functools import partial
 
 from sidecar.contract import Undone
 from sidecar.library import run_writes
+from sidecar.library.own_tables import create_tables
 from sidecar.library.run_writes import RunRow
 from sidecar.library.store import Library
 from sidecar.library.undo import undo_files, undoable_ids
@@ -26,11 +27,19 @@ async def undo(runs: Runs, library: Library, run_id: str) -> Undone:
         ids = await library.read(lambda connection, _: undoable_ids(connection, booked.row))
         row, restored, left = RunRow(booked.row, booked.run_id), 0, len(ids)
         with revision.scope:
+            if ids:
+                await library.write(partial(_prepare, row))
             for start in range(0, len(ids), PART_FILES):
                 part = ids[start : start + PART_FILES]
                 restored += await library.write(partial(_undo_part, row, part))
                 left -= len(part)
     return Undone(run_id, restored, tagged - restored - left)
+
+
+def _prepare(row: RunRow, transaction: Transaction) -> None:
+    """Without its index each file would take a look through all that runs have taken away."""
+    row.require(transaction)
+    create_tables(transaction.connection)
 
 
 def _undo_part(row: RunRow, ids: list[int], transaction: Transaction) -> int:
