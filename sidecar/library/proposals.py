@@ -40,6 +40,11 @@ def encoded_proposal(proposal: StoredProposal) -> str:
     return _encoder.encode(proposal).decode()
 
 
+def decoded_proposal(text: str) -> StoredProposal:
+    """As it was. Raises msgspec.DecodeError."""
+    return _decoder.decode(text)
+
+
 def proposed_ids(connection: sqlite3.Connection, run: int) -> list[int]:
     """The files that a dry run has a proposal for, in ascending order."""
     rows = connection.execute("SELECT file_id FROM auto_tag_proposals WHERE run = ? ORDER BY file_id", (run,))

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from sidecar.contract import TagType
 from sidecar.library.own_tables import LATEST
-from sidecar.library.proposals import all_proposals, proposed_ids
-from sidecar.library.queries import current_tags, paths
+from sidecar.library.proposals import decoded_proposal
+from sidecar.library.queries import current_tags
 from sidecar.library.run_reads import BookedRun
 from sidecar.tagging.records import Mapped, Record, ours, read_record, set_by_run
 from sidecar.tagging.tags import Change, Tags
@@ -30,11 +30,16 @@ class LatestTagging(Struct, frozen=True):
 def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[JudgedFile]:
     """The files that a run tagged (or, in a dry run, proposed to tag) and that still exist."""
     if run.dry_run:
-        present = paths(connection, proposed_ids(connection, run.row))
-        for entry in all_proposals(connection, run.row):
-            if (path := present.get(entry.file_id)) is not None:
-                tags = set_by_run(Change(entry.after, entry.person))
-                yield _tagged(entry.file_id, path, tags, entry.mapped, entry.after)
+        proposed = connection.execute(
+            """SELECT CAST(audio_files.file_path AS TEXT), proposal
+                FROM auto_tag_proposals CROSS JOIN audio_files ON audio_files.id = file_id
+                WHERE run = ? ORDER BY file_id""",
+            (run.row,),
+        )
+        for path, text in proposed:
+            entry = decoded_proposal(text)
+            tags = set_by_run(Change(entry.after, entry.person))
+            yield _tagged(entry.file_id, path or "", tags, entry.mapped, entry.after)
         return
     rows = connection.execute(
         """SELECT audio_files.id, CAST(file_path AS TEXT), CAST(tags_applied AS TEXT)

@@ -9,7 +9,7 @@ from sidecar.library.connections import Shape
 from sidecar.library.store import Library
 from sidecar.library.tagged_files import tagged_in_run
 from sidecar.runs.archive import Archive
-from sidecar.tagging.worries import worrying_files
+from sidecar.tagging.worries import RunTags
 
 MOST_WORRIES = 200
 
@@ -21,9 +21,12 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
     failures = Counter(failure.reason for failure in await archive.failures(run.run_id))
 
     def query(connection: sqlite3.Connection, _shape: Shape) -> Report:
-        files = list(tagged_in_run(connection, run))
-        counts = Counter(pair for file in files for pair in file.tags)
-        worries = worrying_files(files)
+        tags = RunTags()
+        for file in tagged_in_run(connection, run):
+            tags.count(file)
+        # Read twice: in a large library it would take gigabytes to keep them.
+        worries, worrying = tags.worrying(tagged_in_run(connection, run), MOST_WORRIES)
+        counts = tags.counts
         return Report(
             run=summary,
             sources=run_reads.sources(connection, run.row),
@@ -35,8 +38,8 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
                 for reason in sorted(failures, key=lambda r: (-failures[r], r))
             ],
             batches=run_reads.batches(connection, run.row),
-            worries=worries[:MOST_WORRIES],
-            worrying_files=len(worries),
+            worries=worries,
+            worrying_files=worrying,
         )
 
     return await library.scan(query)

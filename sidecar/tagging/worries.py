@@ -5,10 +5,10 @@ with the same UCS category code (https://universalcategorysystem.com; a code is 
 the name). The published lists of codes are not needed for that, and not shipped.
 """
 
+import heapq
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import median
 
 from msgspec import Struct
 
@@ -40,57 +40,101 @@ def ucs_category(path: str) -> str | None:
     return found[1] if found else None
 
 
-def worrying_files(files: Sequence[JudgedFile]) -> list[WorryingFile]:
-    """The files with something to worry about, those with most of it first."""
-    usual = median([file.held for file in files]) if files else 0
-    few = max(usual / 2, _FEWEST_TAGS if usual > _FEWEST_TAGS + 1 else 0)
-    folders = _Groups((split(file.file_path)[0], file) for file in files)
-    categories = _Groups((code, file) for file in files if (code := ucs_category(file.file_path)))
-    found = []
-    for file in files:
-        worries = dict(_worries(file, few, folders, categories))
-        if worries:
-            found.append(WorryingFile(file.file_id, file.file_path, [*worries], [*worries.values()]))
-    return sorted(found, key=lambda file: (-len(file.worries), file.file_id))
+class RunTags:
+    """The tags of a run's files, counted file by file."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[TagType, str]] = Counter()
+        self._held: Counter[int] = Counter()
+        self._folders = _Groups()
+        self._categories = _Groups()
+
+    def count(self, file: JudgedFile) -> None:
+        """Adds a file's."""
+        self.counts.update(file.tags)
+        self._held[file.held] += 1
+        self._folders.count(_folder(file), file)
+        if code := ucs_category(file.file_path):
+            self._categories.count(code, file)
+
+    def worrying(self, files: Iterable[JudgedFile], most: int) -> tuple[list[WorryingFile], int]:
+        """Those of the files with something to worry about, once all are counted: the first, and how many in all.
+
+        Those with most of it come first, `most` files at most.
+        """
+        usual = _median(self._held)
+        few = max(usual / 2, _FEWEST_TAGS if usual > _FEWEST_TAGS + 1 else 0)
+        folders, categories = self._folders.usual(), self._categories.usual()
+        total = 0
+
+        def found() -> Iterator[WorryingFile]:
+            nonlocal total
+            for file in files:
+                worries = dict(_worries(file, few, folders, categories))
+                if worries:
+                    total += 1
+                    yield WorryingFile(file.file_id, file.file_path, [*worries], [*worries.values()])
+
+        first = heapq.nsmallest(most, found(), key=lambda file: (-len(file.worries), file.file_id))
+        return first, total
+
+
+_Usual = dict[tuple[str, TagType], set[str]]
+"""The tags of each type that most of a group share, by the group's name."""
 
 
 class _Groups:
-    """Files by folder or code, and the tags of each type that most of a group share."""
+    """Files by folder or code, and how many of each group have which tag."""
 
-    def __init__(self, pairs: Iterable[tuple[str, JudgedFile]]) -> None:
-        self._of_file: dict[int, str] = {}
-        counts: defaultdict[tuple[str, TagType], Counter[str]] = defaultdict(Counter)
-        files: Counter[tuple[str, TagType]] = Counter()
-        for name, file in pairs:
-            self._of_file[file.file_id] = name
-            for kind in TagType:
-                values = _compared(file, kind)
-                counts[name, kind].update(values)
-                files[name, kind] += bool(values)
-        self._usual = {
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[str, TagType], Counter[str]] = defaultdict(Counter)
+        self._files: Counter[tuple[str, TagType]] = Counter()
+
+    def count(self, name: str, file: JudgedFile) -> None:
+        for kind in TagType:
+            values = _compared(file, kind)
+            self._counts[name, kind].update(values)
+            self._files[name, kind] += bool(values)
+
+    def usual(self) -> _Usual:
+        files = self._files
+        return {
             group: {value for value, count in found.items() if count >= _MAJORITY * files[group]}
-            for group, found in counts.items()
+            for group, found in self._counts.items()
             if files[group] >= _SMALLEST_GROUP
         }
 
-    def unlike(self, file: JudgedFile, group: str, in_group: str) -> str:
-        """How the file's tags are other than those of its group, in words; empty where they are not.
 
-        `group` and `in_group` are words with a place for the group's name.
-        """
-        name = self._of_file.get(file.file_id)
-        if name is None:
-            return ""
-        sentences = []
-        for kind in TagType:
-            own, usual = _compared(file, kind), self._usual.get((name, kind), set())
-            if own and usual and not own & usual:
-                words = ", ".join(sorted(usual))
-                if kind is TagType.GENRE:
-                    sentences.append(f"Its genre is {_genre(file)}; most of {group.format(name)} is {words}.")
-                else:
-                    sentences.append(f"It has no {kind} that is usual {in_group.format(name)} ({words}).")
-        return " ".join(sentences)
+def _median(counts: Counter[int]) -> float:
+    """Of numbers that occur so often; 0 where none does."""
+    total, passed, below = counts.total(), 0, 0
+    for value in sorted(counts):
+        passed += counts[value]
+        if 2 * passed > total:  # of an even count the two in the middle
+            return (below + value) / 2 if 2 * (passed - counts[value]) == total else value
+        below = value
+    return 0
+
+
+def _unlike(file: JudgedFile, name: str, groups: _Usual, group: str, in_group: str) -> str:
+    """How the file's tags are other than those of its group, in words; empty where they are not.
+
+    `name` is the group's, `group` and `in_group` are words for it.
+    """
+    sentences = []
+    for kind in TagType:
+        own, usual = _compared(file, kind), groups.get((name, kind), set())
+        if own and usual and not own & usual:
+            words = ", ".join(sorted(usual))
+            if kind is TagType.GENRE:
+                sentences.append(f"Its genre is {_genre(file)}; most of {group} is {words}.")
+            else:
+                sentences.append(f"It has no {kind} that is usual {in_group} ({words}).")
+    return " ".join(sentences)
+
+
+def _folder(file: JudgedFile) -> str:
+    return split(file.file_path)[0]
 
 
 def _compared(file: JudgedFile, kind: TagType) -> set[str]:
@@ -99,14 +143,17 @@ def _compared(file: JudgedFile, kind: TagType) -> set[str]:
     return {value.split(":")[0] for value in values} if kind is TagType.GENRE else {*values}
 
 
-def _worries(file: JudgedFile, few: float, folders: _Groups, categories: _Groups) -> Iterator[tuple[Worry, str]]:
+def _worries(file: JudgedFile, few: float, folders: _Usual, categories: _Usual) -> Iterator[tuple[Worry, str]]:
     if file.held and file.mapped >= file.held:
         yield Worry.ONLY_MAPPED, "Every tag of it was one that Gemini had spelled in its own way."
     if file.held <= few:
         yield Worry.FEW_TAGS, f"It has only {file.held} tag{'' if file.held == 1 else 's'}."
-    if unlike := folders.unlike(file, "its folder", "in its folder"):
+    if unlike := _unlike(file, _folder(file), folders, "its folder", "in its folder"):
         yield Worry.UNLIKE_FOLDER, unlike
-    if unlike := categories.unlike(file, "the UCS category {}", "in the UCS category {}"):
+    code = ucs_category(file.file_path)
+    if code and (
+        unlike := _unlike(file, code, categories, f"the UCS category {code}", f"in the UCS category {code}")
+    ):
         yield Worry.UNLIKE_UCS_CATEGORY, unlike
 
 
