@@ -168,6 +168,10 @@ class Spool:
         """Whether the disk refused what was put last; nothing must be put until that has been taken."""
         return bool(self._refused)
 
+    def add(self, segment: _Segment) -> None:
+        """Behind all that was put."""
+        self._segments.append(segment)
+
     def put(self, data: bytes) -> None:
         """Keeps all of it; `is_refused` says whether some of it could be kept in memory only."""
         self._refused = data
@@ -200,6 +204,19 @@ class Spool:
         return b"\n"
 
 
+def _on_disk(line: bytes) -> _Segment | None:
+    """A file that holds it; None where the disk refuses it."""
+    try:
+        segment = _Segment()
+    except OSError as error:  # no folder for temporary files, or too many files are open
+        _complain(error)
+        return None
+    if segment.append(line):
+        segment.file.close()
+        return None
+    return segment
+
+
 def _complain(error: OSError) -> None:
     log.warning("answers that wait cannot be put on disk: %s", error.strerror)
 
@@ -224,6 +241,16 @@ class Outbox:
         """A response: kept always."""
         if line:
             self._pump.put(self._keep, line)
+
+    def large_answer(self, line: bytes) -> None:
+        """As `answer`, for another thread than the event loop's, which nobody waits for: it is on disk before it
+        waits with the others, whose lock is held for an instant only.
+        """
+        segment = _on_disk(line)
+        if segment is None:
+            self.answer(line)
+        else:
+            self._pump.put(self._keep_on_disk, segment, line)
 
     def progress(self, run_id: str, line: bytes) -> None:
         """A `tagging-progress`: coalesced when the reader is slow."""
@@ -250,10 +277,22 @@ class Outbox:
         if self._waiting.waiting_bytes > MAX_WAITING_BYTES:
             self._spill()
 
+    def _keep_on_disk(self, segment: _Segment, line: bytes) -> None:
+        self._spill()
+        if self._spool.is_refused:  # that comes first, and stays in memory
+            segment.file.close()
+            self._waiting.put(line)
+        else:
+            self._spool.add(segment)
+        self._bound()
+
     def _spill(self) -> None:
         """Notifications go along: on disk they need not be dropped, and their place is kept."""
         while not self._spool.is_refused and (data := self._waiting.take()):
             self._spool.put(data)
+        self._bound()
+
+    def _bound(self) -> None:
         if self._spool.is_refused or self._spool.size_bytes > self._max_spooled_bytes:
             self.room.clear()
 

@@ -180,8 +180,8 @@ class Server:
 
     async def _send(self, line: bytes) -> None:
         """Puts it on its way to the shell."""
-        if len(line) > LARGE_LINE_BYTES:  # which may go to disk
-            await self._in_thread(self._outbox.answer, line)
+        if len(line) > LARGE_LINE_BYTES:
+            await self._in_thread(self._outbox.large_answer, line)
         else:
             self._outbox.answer(line)
 
