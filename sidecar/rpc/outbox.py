@@ -5,16 +5,13 @@ must get its answer, and whoever sends requests never waits for whoever reads an
 piles up goes to disk.
 """
 
-import logging
-import tempfile
 import threading
 from collections import OrderedDict, deque
-from typing import IO, Final
+from typing import Final
 
 from sidecar.process.pump import Pump
 from sidecar.process.stdio import CHUNK_BYTES
-
-log = logging.getLogger(__name__)
+from sidecar.rpc.spool import Segment, Spool, on_disk
 
 MAX_WAITING_PROGRESS: Final = 64
 """Once more wait, the reader is slow: some seconds of a run at full speed."""
@@ -25,8 +22,6 @@ MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
 """Some 70,000 short answers, or a large library's list of files. What waits beyond goes to disk."""
 MAX_SPOOLED_BYTES: Final = 1024 * 1024 * 1024
 """Some four million answers to `status`. While more wait, or the disk refuses them, no request should be read."""
-SEGMENT_BYTES: Final = 64 * 1024 * 1024
-"""Disk space is given back a file of so much at a time."""
 LINE_COST_BYTES: Final = 200
 """What a waiting line takes beside its text."""
 
@@ -110,117 +105,6 @@ class Waiting:
         del self._run_of_progress[ticket]
 
 
-class _Segment:
-    """One file, written at its end and read from its beginning."""
-
-    def __init__(self) -> None:
-        # Readable by this user only, and gone when it is closed or the process ends, however that ends
-        # (on Windows it has a name until then, by the documentation of O_TEMPORARY).
-        self.file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (lives as long as it is read)
-        self.written_bytes = 0
-        self.read_bytes = 0
-
-    def append(self, data: bytes) -> bytes:
-        """Writes it; returns what the disk refused."""
-        rest = memoryview(data)
-        try:
-            self.file.seek(self.written_bytes)
-            while rest:
-                count = self.file.write(rest)
-                self.written_bytes += count
-                rest = rest[count:]
-        except OSError as error:
-            _complain(error)
-        return bytes(rest)
-
-    def take(self) -> bytes:
-        """The next bytes, `b""` when all were taken. Raises OSError."""
-        wanted = min(CHUNK_BYTES, self.written_bytes - self.read_bytes)
-        if not wanted:
-            return b""
-        self.file.seek(self.read_bytes)
-        data = self.file.read(wanted)
-        if not data:
-            raise OSError("a temporary file got shorter")
-        self.read_bytes += len(data)
-        return data
-
-
-class Spool:
-    """Bytes on disk, first in, first out, in files without a name that vanish with the process. Not thread-safe.
-
-    Nothing put is lost or overtaken, and no failure of the disk is an exception: what it refuses is kept in
-    memory, and said so; what it cannot give back, against all expectation, becomes the end of a line.
-    """
-
-    def __init__(self, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._segment_bytes = segment_bytes
-        self._segments: deque[_Segment] = deque()
-        self._refused = b""
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes on disk."""
-        return sum(segment.written_bytes for segment in self._segments)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the disk refused what was put last; nothing must be put until that has been taken."""
-        return bool(self._refused)
-
-    def add(self, segment: _Segment) -> None:
-        """Behind all that was put."""
-        self._segments.append(segment)
-
-    def put(self, data: bytes) -> None:
-        """Keeps all of it; `is_refused` says whether some of it could be kept in memory only."""
-        self._refused = data
-        if not self._segments or self._segments[-1].written_bytes >= self._segment_bytes:
-            try:
-                self._segments.append(_Segment())
-            except OSError as error:  # no folder for temporary files, or too many files are open
-                _complain(error)
-                return
-        self._refused = self._segments[-1].append(data)
-
-    def take(self) -> bytes:
-        """The next bytes, `b""` when nothing waits."""
-        while self._segments:
-            try:
-                if data := self._segments[0].take():
-                    return data
-            except OSError:
-                log.exception("answers that waited on disk cannot be read back and are lost")
-                return self._give_up()
-            self._segments.popleft().file.close()
-        data, self._refused = self._refused, b""
-        return data
-
-    def _give_up(self) -> bytes:
-        """Drops all: segments do not end where lines do. The line that was cut short ends, the next is whole."""
-        while self._segments:
-            self._segments.popleft().file.close()
-        self._refused = b""
-        return b"\n"
-
-
-def _on_disk(line: bytes) -> _Segment | None:
-    """A file that holds it; None where the disk refuses it."""
-    try:
-        segment = _Segment()
-    except OSError as error:  # no folder for temporary files, or too many files are open
-        _complain(error)
-        return None
-    if segment.append(line):
-        segment.file.close()
-        return None
-    return segment
-
-
-def _complain(error: OSError) -> None:
-    log.warning("answers that wait cannot be put on disk: %s", error.strerror)
-
-
 class Outbox:
     """The one way to stdout. Any thread may call; nothing but `flush` waits for the reader.
 
@@ -246,7 +130,7 @@ class Outbox:
         """As `answer`, for another thread than the event loop's, which nobody waits for: it is on disk before it
         waits with the others, whose lock is held for an instant only.
         """
-        segment = _on_disk(line)
+        segment = on_disk(line)
         if segment is None:
             self.answer(line)
         else:
@@ -277,7 +161,7 @@ class Outbox:
         if self._waiting.waiting_bytes > MAX_WAITING_BYTES:
             self._spill()
 
-    def _keep_on_disk(self, segment: _Segment, line: bytes) -> None:
+    def _keep_on_disk(self, segment: Segment, line: bytes) -> None:
         self._spill()
         if self._spool.is_refused:  # that comes first, and stays in memory
             segment.file.close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.process.stdio import CHUNK_BYTES
-from sidecar.rpc.outbox import (
+from sidecar.rpc.spool import (
     Spool,
 )
 
