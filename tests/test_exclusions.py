@@ -58,6 +58,15 @@ def test_a_glob_covers_nothing_else(glob: str, path: str) -> None:
     assert not Exclusions([glob]).cover(1, path, ROOT)
 
 
+@given(
+    st.lists(st.text("aAb/*?[]!.", max_size=8), min_size=1, max_size=3),
+    st.text("aAb/[]!.", min_size=1, max_size=10),
+)
+def test_several_globs_cover_what_one_of_them_covers(globs: list[str], path: str) -> None:
+    alone = [Exclusions([glob]).cover(1, path, "") for glob in globs]
+    assert Exclusions(globs).cover(1, path, "") is any(alone)
+
+
 def test_a_glob_still_covers_what_it_covered_below_an_earlier_root() -> None:
     exclusions = Exclusions(["Private/*"], roots=[("Private/*", "/data/lib/")])
     assert exclusions.cover(1, "/data/lib/Private/Diary.wav", "/data/")

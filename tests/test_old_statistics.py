@@ -96,3 +96,23 @@ def test_the_work_for_a_batch_does_not_grow_with_the_library(opened: Opened) -> 
     after = {name: work(connection, step) for name, step in steps.items()}
     grown = {name: (before[name], after[name]) for name in steps if after[name] > 1.1 * before[name]}
     assert not grown
+
+
+def test_the_work_for_a_batch_does_not_grow_with_the_files_that_are_excluded_one_by_one(opened: Opened) -> None:
+    connection = opened.connection
+
+    def exclude(ids: Sequence[int]) -> None:
+        connection.executemany(
+            "INSERT INTO auto_tag_exclusions (file_id, created_at) VALUES (?, 'd')", [(n,) for n in ids]
+        )
+
+    def allowed() -> int:
+        return len(queries.without_excluded(connection, BATCH))
+
+    exclude([BATCH[0], *SMALL[-20:]])
+    before = work(connection, allowed)
+    connection.execute("BEGIN")
+    exclude(LARGE)
+    connection.execute("COMMIT")
+    assert work(connection, allowed) < 1.1 * before
+    assert allowed() == len(BATCH) - 1

@@ -1,20 +1,26 @@
 """The exclusions of a library: read with every query that decides what is tagged."""
 
 import sqlite3
+from collections.abc import Iterable
 
 from sidecar.contract import Exclusion
 from sidecar.library.own_tables import create_tables, has_own_table
+from sidecar.library.wanted import WANTED, as_json
 from sidecar.tagging.exclusions import Exclusions
 
 
-def read_exclusions(connection: sqlite3.Connection) -> Exclusions:
-    """What they cover."""
-    found = list_exclusions(connection)
-    return Exclusions(
-        (entry.glob for entry in found if entry.glob is not None),
-        (entry.file_id for entry in found if entry.file_id is not None),
-        _roots(connection) if any(entry.glob for entry in found) else (),
-    )
+def read_exclusions(connection: sqlite3.Connection, ids: Iterable[int] | None = None) -> Exclusions:
+    """What they cover, or cover of these files: a library may have excluded thousands one by one."""
+    if not has_own_table(connection, "auto_tag_exclusions"):
+        return Exclusions()
+    globs = [glob for (glob,) in connection.execute("SELECT glob FROM auto_tag_exclusions WHERE glob > ''")]
+    if ids is None:
+        rows = connection.execute("SELECT file_id FROM auto_tag_exclusions WHERE file_id IS NOT NULL")
+    else:
+        rows = connection.execute(
+            f"SELECT file_id FROM {WANTED} auto_tag_exclusions ON file_id = wanted", (as_json(ids),)
+        )
+    return Exclusions(globs, (file_id for (file_id,) in rows), _roots(connection) if globs else ())
 
 
 def list_exclusions(connection: sqlite3.Connection) -> list[Exclusion]:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.contract import Proposal, Sources
-from sidecar.library.queries import WANTED, as_json
+from sidecar.library.wanted import WANTED, as_json
 from sidecar.tagging.records import Dropped, Mapped
 from sidecar.tagging.tags import Kept, Suggestion, Tags
 

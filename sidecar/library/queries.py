@@ -11,6 +11,7 @@ from sidecar.contract import HistoryEntry, TagType, UntaggedFile
 from sidecar.library.connections import Shape
 from sidecar.library.exclusions import read_exclusions
 from sidecar.library.own_tables import LATEST, has_own_tables
+from sidecar.library.wanted import WANTED, as_json
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.paths import common_root
 from sidecar.tagging.records import Snapshot, read_record
@@ -26,16 +27,6 @@ _UNTAGGED = """
         )
     )"""
 """CONTRACT section 5. The inner query runs on the index of the table's UNIQUE constraint."""
-
-WANTED = "(SELECT value AS wanted FROM json_each(?) LIMIT -1) CROSS JOIN"
-"""To select from, before the table whose rows are looked up: many ids as one bound JSON text, so that it is one
-statement, one step, however many there are.
-
-`IN` would leave SQLite the choice to look through the whole table instead, and it makes that choice wherever
-ANALYZE has last seen the table nearly empty. CROSS JOIN leaves none, and LIMIT keeps a subquery whole. Where there
-are further conditions on the table, SQLite may still read all of it, for a Bloom filter (3.40 does): the rows of a
-batch are told apart after the query.
-"""
 
 
 def untagged_ids(connection: sqlite3.Connection) -> "array[int]":
@@ -90,7 +81,7 @@ def still_untagged(connection: sqlite3.Connection, ids: Iterable[int]) -> list[i
 def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "array[int]":
     """`ids` in their order, without those of excluded files."""
     wanted = array("q", ids)
-    exclusions = read_exclusions(connection)
+    exclusions = read_exclusions(connection, wanted)
     if not exclusions:
         return wanted
     root = library_root(connection)
@@ -202,11 +193,6 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
         (file_id,),
     )
     return [HistoryEntry(*row) for row in rows]
-
-
-def as_json(ids: Iterable[int]) -> str:
-    """The text for `WANTED`."""
-    return json.dumps(list(ids))
 
 
 def _not_excluded(

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from sidecar.library.own_tables import LATEST
-from sidecar.library.queries import WANTED, as_json, current_tags
+from sidecar.library.queries import current_tags
 from sidecar.library.refusals import refused
+from sidecar.library.wanted import WANTED, as_json
 from sidecar.library.writer import Transaction
 from sidecar.tagging.records import Record, read_record
 

@@ -12,7 +12,9 @@ keeps out: below a root that it has been tried at, it is tried on the path below
 import fnmatch
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sidecar.tagging.paths import relative_path
 
@@ -28,35 +30,52 @@ class Exclusions:
     ) -> None:
         """`roots`: globs with common roots that the library had while they were exclusions."""
         self._ids = frozenset(file_ids)
-        self._pattern = _any_of(globs)
+        self._globs = _any_of(tuple(globs))
         below: dict[str, list[str]] = {}
         for glob, root in roots:
             below.setdefault(root, []).append(glob)
-        self._below = [(root, pattern) for root, found in below.items() if (pattern := _any_of(found))]
+        self._below = [(root, _any_of(tuple(found))) for root, found in below.items()]
 
     def __bool__(self) -> bool:
-        return bool(self._ids) or self._pattern is not None
+        return bool(self._ids) or bool(self._globs)
 
     def cover(self, file_id: int, path: str, root: str) -> bool:
         """Whether that file is excluded; `root` is the library's common root."""
         if file_id in self._ids:
             return True
-        if self._pattern is None:
+        if not self._globs:
             return False
-        if any(self._pattern.match(_plain(text)) for text in (relative_path(path, root), path)):
+        if any(_match(self._globs, _plain(text)) for text in (relative_path(path, root), path)):
             return True
         return any(
-            pattern.match(_plain(relative_path(path, earlier)))
-            for earlier, pattern in self._below
+            _match(globs, _plain(relative_path(path, earlier)))
+            for earlier, globs in self._below
             if earlier != root and path.startswith(earlier)
         )
 
 
-def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
-    plain = [_plain(glob).removeprefix("./").rstrip("/") for glob in globs]
-    patterns = [pattern for glob in plain for pattern in (_pattern(glob), _pattern(f"{glob}/*"))]
-    patterns += [f"(?s:{re.escape(glob)}(?:/.*)?)\\Z" for glob in plain]
-    return re.compile("|".join(patterns)) if patterns else None
+_Globs = tuple[tuple[str, re.Pattern[str]], ...]
+"""Patterns, each with a text that a path holds which it fits: to look for that takes a fraction of the time."""
+
+
+@lru_cache(maxsize=16)
+def _any_of(globs: tuple[str, ...]) -> _Globs:
+    """Kept, because exclusions are read for every batch, and compiling hundreds takes longer than the batch."""
+    patterns: defaultdict[str, list[str]] = defaultdict(list)
+    for given in globs:
+        glob = _plain(given).removeprefix("./").rstrip("/")
+        itself = f"(?s:{re.escape(glob)}(?:/.*)?)\\Z"
+        patterns[_fixed(glob)] += [_pattern(glob), _pattern(f"{glob}/*"), itself]
+    return tuple((fixed, re.compile("|".join(found))) for fixed, found in patterns.items())
+
+
+def _match(globs: _Globs, text: str) -> bool:
+    return any(fixed in text and pattern.match(text) for fixed, pattern in globs)
+
+
+def _fixed(glob: str) -> str:
+    """The longest text between its stars: without slashes, which `**/` takes along, and nothing of brackets."""
+    return max((text.strip("/") for text in re.split(r"[*?]", glob.partition("[")[0])), key=len)
 
 
 _FOLDERS_BETWEEN = re.compile(r"\0((?:[^\0*()\[\]\\]|\\.)*/)(?=\0)")
