@@ -1,5 +1,6 @@
 """What is read of the shell's tables, as functions of a connection. They raise sqlite3.Error."""
 
+import hashlib
 import itertools
 import json
 import sqlite3
@@ -109,8 +110,7 @@ def library_root(connection: sqlite3.Connection) -> str:
 
 def vocabulary(connection: sqlite3.Connection, shape: Shape) -> Vocabulary:
     """The active tags; rows of unknown types, or with no value but blanks, are none."""
-    note = "description" if shape.has("tag_vocabulary", "description") else "NULL"
-    parent = "parent_tag" if shape.has("tag_vocabulary", "parent_tag") else "NULL"
+    note, parent = _optional(shape, "description"), _optional(shape, "parent_tag")
     rows = connection.execute(
         f"""SELECT CAST(tag_type AS TEXT), CAST(tag_value AS TEXT), CAST({note} AS TEXT),
                 CAST({parent} AS TEXT) FROM tag_vocabulary WHERE is_active"""
@@ -133,6 +133,21 @@ def mappings(connection: sqlite3.Connection) -> list[Mapping]:
         for type_text, invalid, valid in rows
         if invalid and valid and (kind := tag_type(type_text or "")) is not None
     ]
+
+
+def tags_digest(connection: sqlite3.Connection, shape: Shape) -> bytes:
+    """Another one where `vocabulary` or `mappings` would find other rows. It takes a tenth of their time."""
+    tags, mappings = connection.execute(
+        f"""SELECT
+            (SELECT json_group_array(json_array(
+                CAST(tag_type AS TEXT), CAST(tag_value AS TEXT), CAST({_optional(shape, "description")} AS TEXT),
+                CAST({_optional(shape, "parent_tag")} AS TEXT)
+            )) FROM tag_vocabulary WHERE is_active),
+            (SELECT json_group_array(json_array(
+                CAST(tag_type AS TEXT), CAST(invalid_tag AS TEXT), CAST(valid_tag AS TEXT)
+            )) FROM tag_mapping_cache)"""
+    ).fetchone()
+    return hashlib.sha256(f"{tags}\n{mappings}".encode("utf-8", "replace")).digest()
 
 
 def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[Snapshot]:
@@ -234,6 +249,11 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
         (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}
+
+
+def _optional(shape: Shape, column: str) -> str:
+    """A column of `tag_vocabulary` that not every library has."""
+    return column if shape.has("tag_vocabulary", column) else "NULL"
 
 
 def _columns_sent(shape: Shape) -> str:

@@ -17,11 +17,14 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 
 class Tables(Struct, frozen=True):
-    """The two tables as one transaction saw them. `generation` dates them."""
+    """The two tables as one transaction saw them. `generation` dates them, `digest` tells whether they are others
+    than before; None: they are not, and `mappings` is empty.
+    """
 
     vocabulary: Vocabulary
     mappings: list[Mapping]
     generation: int
+    digest: bytes | None = None
 
 
 class Knowledge:
@@ -31,6 +34,8 @@ class Knowledge:
         self.vocabulary = Vocabulary(())
         self.unknown_tags = UnknownTags(Mappings())
         self.generation = -1
+        self._digest = b""
+        """Of the tables as they were read; empty where this process has written to them since."""
         self.exclusions_version = 0
         """Rises whenever this process excludes files."""
 
@@ -44,10 +49,15 @@ class Knowledge:
         if transaction.generation == self.generation:
             return None
         connection: sqlite3.Connection = transaction.connection
+        # A shell that writes changes the database between any two batches, and these tables hardly ever.
+        digest = queries.tags_digest(connection, transaction.shape)
+        if digest == self._digest:
+            return Tables(self.vocabulary, [], transaction.generation)
         return Tables(
             queries.vocabulary(connection, transaction.shape),
             queries.mappings(connection),
             transaction.generation,
+            digest,
         )
 
     def adopt(self, tables: Tables | None, saved: Iterable[Mapping] = ()) -> None:
@@ -55,10 +65,15 @@ class Knowledge:
         if tables is not None and tables.generation > self.generation:
             if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
                 self.vocabulary = tables.vocabulary
-            self.mappings.replace(tables.mappings)
+            if tables.digest is not None:
+                self.mappings.replace(tables.mappings)
+                self._digest = tables.digest
             # Last: a transaction that finds this generation here takes the rest for what it is.
             self.generation = tables.generation
-        self.mappings.saved(saved)
+        written = [*saved]
+        self.mappings.saved(written)
+        if written:
+            self._digest = b""
 
     def hear(self, tables: Tables | None, key: Key, mapping: Mapping | None) -> None:
         """A person has set or (None) deleted what an unknown tag stands for; `tables`: see `adopt`.
@@ -70,3 +85,4 @@ class Knowledge:
             self.mappings.remove(key)
         else:
             self.mappings.put(mapping)
+        self._digest = b""
