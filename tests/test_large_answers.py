@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,31 @@ class Result(Struct):
 @pytest.mark.parametrize("count", [0, 1, PIECE_ITEMS, PIECE_ITEMS + 1, 2 * PIECE_ITEMS, 2 * PIECE_ITEMS + 1])
 def test_an_answer_in_pieces_has_the_same_bytes(count: int) -> None:
     entries = [{"title": 'Drømme "\\"', "number": number, "all": []} for number in range(count)]
-    for result in (entries, Result(entries), Result(entries, maybe=3)):
-        assert large_result_line(b'"1"', result) == result_line(b'"1"', result)
+    for result in ([*entries], Result([*entries]), Result([*entries], maybe=3)):
         assert is_large(result) == (count > PIECE_ITEMS)
+        whole = result_line(b'"1"', result)
+        assert large_result_line(b'"1"', result) == whole
+
+
+def test_the_items_of_a_large_answer_do_not_stand_in_memory_beside_their_text() -> None:
+    items = [f"{number:1000}" for number in range(10 * PIECE_ITEMS)]
+    tracemalloc.start()
+    try:
+        copies = [f"{item}!" for item in items]
+        held, _ = tracemalloc.get_traced_memory()
+        pieces = [len(piece) for piece in jsonrpc._pieces(copies)]
+        left, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(pieces) > 0.9 * held
+    assert peak < 1.3 * held and left < 0.1 * held
 
 
 @pytest.mark.parametrize("result", [None, 3, "x" * 10_000, {"entries": []}, Nothing()])
 def test_other_answers_are_small_and_may_be_encoded_in_pieces_all_the_same(result: object) -> None:
     assert not is_large(result)
-    assert large_result_line(b"1", result) == result_line(b"1", result)
+    whole = result_line(b"1", result)
+    assert large_result_line(b"1", result) == whole
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ BATCH = "tagging-batch"
 COMPLETE = "tagging-complete"
 
 
-class FileFailure(Struct, frozen=True):
+class FileFailure(Struct, frozen=True, gc=False):
     """A file that was not tagged, and why, in a word and in a sentence."""
 
     file_id: Annotated[int, FILE_ID]

@@ -65,7 +65,7 @@ class Status(Struct, frozen=True):
     ]
 
 
-class UntaggedFile(Struct, frozen=True):
+class UntaggedFile(Struct, frozen=True, gc=False):
     """A file that waits for its tags."""
 
     id: Annotated[int, FILE_ID]

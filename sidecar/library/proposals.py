@@ -1,7 +1,7 @@
 """What dry runs propose: kept until a person has looked at it, in a table of the sidecar's own."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -68,14 +68,19 @@ def all_proposals(connection: sqlite3.Connection, run: int) -> Iterator[StoredPr
 
 def proposals(connection: sqlite3.Connection, run: int) -> list[Proposal]:
     """All of a run as the shell sees them, by file id."""
+    same: dict[str, str] = {}  # of a tag that many files get, one text is kept
+
+    def tags(values: Iterable[str]) -> list[str]:
+        return [same.setdefault(value, value) for value in values]
+
     return [
         Proposal(
             entry.file_id,
             entry.file_path,
-            entry.after.genre,
-            list(entry.after.moods),
-            list(entry.after.occasions),
-            list(entry.after.keywords),
+            entry.after.genre and same.setdefault(entry.after.genre, entry.after.genre),
+            tags(entry.after.moods),
+            tags(entry.after.occasions),
+            tags(entry.after.keywords),
         )
         for entry in all_proposals(connection, run)
     ]

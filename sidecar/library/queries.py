@@ -58,7 +58,11 @@ def untagged_files(connection: sqlite3.Connection, after_id: int, limit: int | N
             FROM audio_files WHERE id > ? AND {_UNTAGGED} ORDER BY id""",
         (after_id,),
     )
-    return [UntaggedFile(*row) for row in itertools.islice(rows, limit)]
+    same: dict[str | None, str | None] = {}  # of an album's name, and what else many files share, one text is kept
+    return [
+        UntaggedFile(*row[:3], *(same.setdefault(text, text) for text in row[3:]))
+        for row in itertools.islice(rows, limit)
+    ]
 
 
 def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]:

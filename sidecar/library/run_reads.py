@@ -153,8 +153,11 @@ def failures(connection: sqlite3.Connection, row: int) -> list[FileFailure]:
         "SELECT file_id, file_path, reason, message FROM auto_tag_failures WHERE run = ? ORDER BY file_id",
         (row,),
     )
+    same: dict[str, str] = {}  # of a message that many files have, one text is kept
     return [
-        FileFailure(file_id, path, _word(Reason, reason) or Reason.SERVICE_UNAVAILABLE, message)
+        FileFailure(
+            file_id, path, _word(Reason, reason) or Reason.SERVICE_UNAVAILABLE, same.setdefault(message, message)
+        )
         for file_id, path, reason, message in rows
     ]
 

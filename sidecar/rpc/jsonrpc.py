@@ -4,6 +4,7 @@ Pure: no I/O, and no method is known here. Its law: what cannot be read becomes 
 exception; an id is echoed byte for byte; whatever is built here is one line of ASCII, ended by `\\n`.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -207,8 +208,15 @@ def is_large(result: object) -> bool:
 
 
 def large_result_line(call_id: bytes, result: object) -> bytes:
-    """As `result_line`; takes up to seconds, but lets other threads run meanwhile."""
-    return b"".join((b'{"jsonrpc":"2.0","id":', call_id, b',"result":', *_pieces(result), b"}\n"))
+    """As `result_line`; takes up to seconds, but lets other threads run meanwhile.
+
+    Uses up the lists in the result, see `_pieces`.
+    """
+    line = io.BytesIO()  # to join the pieces would keep the GIL, and hold all of them twice
+    line.write(b'{"jsonrpc":"2.0","id":' + call_id + b',"result":')
+    line.writelines(_pieces(result))
+    line.write(b"}\n")
+    return line.getvalue()
 
 
 def error_line(call_id: bytes, code: int, message: str, data: object = None) -> bytes:
@@ -241,11 +249,17 @@ def _encode(value: object) -> bytes:
 
 
 def _pieces(value: object) -> Iterator[bytes]:
-    """As `_encode`, of which each call keeps the GIL until it is done."""
+    """As `_encode`, of which each call keeps the GIL until it is done.
+
+    The items of a list are gone once they are encoded: kept beside their text they would double the memory, and to
+    free a million at once keeps the GIL for a second.
+    """
     if isinstance(value, list):
         separator = b"["
         for start in range(0, len(value), PIECE_ITEMS):
-            yield separator + _encode(value[start : start + PIECE_ITEMS])[1:-1]
+            items = value[start : start + PIECE_ITEMS]
+            value[start : start + PIECE_ITEMS] = [None] * len(items)
+            yield separator + _encode(items)[1:-1]
             separator = b","
         yield b"]" if separator == b"," else b"[]"
     elif isinstance(value, Struct):
