@@ -1,5 +1,6 @@
 """Answers that take long to encode: the same bytes, a piece at a time, and everybody else is served meanwhile."""
 
+import gc
 import json
 import os
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from msgspec import UNSET, Struct, UnsetType, field
 
 from sidecar.demo.library import create_library
@@ -108,3 +110,34 @@ async def test_while_a_large_answer_is_encoded_others_are_sent(
             os.close(ends["to_sidecar"])
     assert small["id"] == "small" and large["id"] == "large"
     assert len(large["result"]) == small["result"]["count"] > PIECE_ITEMS
+
+
+async def test_a_refused_call_leaves_nothing_of_its_params_behind(tmp_path: Path, ends: dict[str, int]) -> None:
+    create_library(tmp_path / "library.db", files=1)
+    outbox, ids = Outbox(ends["stdout"]), [*range(10**6, 10**6 + 50_000)]
+    with trio.fail_after(PATIENCE_SECONDS), os.fdopen(ends["from_sidecar"], "rb", closefd=False) as answers:
+        async with (
+            running_app(Settings(database=tmp_path / "library.db"), lambda _: None, Redactor()) as app,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(Server(app, outbox).read, ends["stdin"])
+
+            async def refused() -> int:
+                """Bytes that are left once it has been answered."""
+                request = {"jsonrpc": "2.0", "id": 1, "method": "estimate", "params": {"file_ids": ids}}
+                line = json.dumps(request).encode() + b"\n"
+                await trio.to_thread.run_sync(os.write, ends["to_sidecar"], line)
+                assert b"no file has the id" in await trio.to_thread.run_sync(answers.readline)
+                await trio.testing.wait_all_tasks_blocked()
+                return tracemalloc.get_traced_memory()[0]
+
+            gc.disable()
+            tracemalloc.start()
+            try:
+                first = await refused()
+                last = [await refused() for _ in range(3)][-1]
+            finally:
+                tracemalloc.stop()
+                gc.enable()
+            os.close(ends["to_sidecar"])
+    assert last - first < len(ids)

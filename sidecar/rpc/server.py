@@ -173,6 +173,7 @@ class Server:
         except RpcError as error:
             text = self._app.redactor.redact(error.message)
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
+            _let_go(error)
         except Exception:
             log.exception("a call failed")
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, OWN_ERROR)
@@ -213,6 +214,17 @@ def _send_event(outbox: Outbox, event: Event) -> None:
             outbox.progress(event.run_id, line)
         case _:
             assert_never(event)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Frees what was worked with where it was raised, a million ids perhaps.
+
+    An error that came from a thread and the frames that it has passed hold each other, until Python's garbage
+    collector looks through all there is: rarely in a process that makes so little garbage.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _refused(refusal: jsonrpc.Refusal) -> bytes:
