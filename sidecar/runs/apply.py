@@ -1,5 +1,6 @@
 """Writes what a dry run proposed, as a run of its own, by the rules of a run. Keeps other runs out meanwhile."""
 
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -51,7 +52,12 @@ async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
 
 
 async def _accepted(library: Library, source: BookedRun, params: ApplyParams) -> list[int]:
-    proposed = await library.read(lambda c, _: proposed_ids(c, source.row))
+    """Worked out in a reader's thread: there may be a million."""
+    return await library.read(lambda connection, _: _chosen(connection, source, params))
+
+
+def _chosen(connection: sqlite3.Connection, source: BookedRun, params: ApplyParams) -> list[int]:
+    proposed = proposed_ids(connection, source.row)
     known = {*proposed}
     accepted = proposed if params.accept == "all" else list(dict.fromkeys(params.accept))
     complaint = "this run has no proposal for the id"

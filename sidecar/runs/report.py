@@ -18,7 +18,7 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
     """How a run (None: the latest) came out. Raises RpcError -32002, LibraryError."""
     run = await archive.booked(run_id)
     summary = await archive.summary(run.run_id)
-    failures = Counter(failure.reason for failure in await archive.failures(run.run_id))
+    not_tagged = await archive.failures(run.run_id)
 
     def query(connection: sqlite3.Connection, _shape: Shape) -> Report:
         tags = RunTags()
@@ -26,7 +26,7 @@ async def report(library: Library, archive: Archive, run_id: str | None) -> Repo
             tags.count(file)
         # Read twice: in a large library it would take gigabytes to keep them.
         worries, worrying = tags.worrying(tagged_in_run(connection, run), MOST_WORRIES)
-        counts = tags.counts
+        counts, failures = tags.counts, Counter(failure.reason for failure in not_tagged)
         return Report(
             run=summary,
             sources=run_reads.sources(connection, run.row),
