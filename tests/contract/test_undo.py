@@ -91,6 +91,18 @@ async def test_runs_on_top_of_each_other_are_taken_back_one_by_one(tmp_path: Pat
             assert files_and_tags(library) == stage
 
 
+async def test_an_undo_makes_the_index_that_it_needs_where_it_is_gone(tmp_path: Path) -> None:
+    library = used_by_people(tmp_path)
+    before = files_and_tags(library)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.tag(file_ids=library.ids, mode="replace"))["run_id"]
+        with library.edited() as shell:
+            shell.execute("DROP INDEX auto_tag_removed_by_file")
+        assert await undo(subject, run_id) == (40, 0)
+    assert files_and_tags(library) == before
+    assert library.scalar("SELECT count(*) FROM sqlite_master WHERE name = 'auto_tag_removed_by_file'") == 1
+
+
 def _turned(received: Received, number: int) -> list[Message]:
     """Answers that differ from run to run: each file gets its neighbour's tags."""
     items = harness.answers(received)
