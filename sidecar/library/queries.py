@@ -90,17 +90,13 @@ def without_excluded(connection: sqlite3.Connection, ids: Iterable[int]) -> "arr
     if not exclusions:
         return wanted
     root = library_root(connection)
-    found = paths(connection, wanted)
-    excluded = {file_id for file_id, path in found.items() if exclusions.cover(file_id, path, root)}
+    excluded = {file_id for file_id, path in _paths(connection, wanted) if exclusions.cover(file_id, path, root)}
     return array("q", (file_id for file_id in wanted if file_id not in excluded))
 
 
 def paths(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, str]:
     """Where the files lie that are there, by id."""
-    rows = connection.execute(
-        f"SELECT id, CAST(file_path AS TEXT) FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
-    )
-    return {file_id: path or "" for file_id, path in rows}
+    return dict(_paths(connection, ids))
 
 
 def library_root(connection: sqlite3.Connection) -> str:
@@ -212,6 +208,13 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
         (file_id,),
     )
     return [HistoryEntry(*row) for row in rows]
+
+
+def _paths(connection: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
+    rows = connection.execute(
+        f"SELECT id, CAST(file_path AS TEXT) FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
+    )
+    return ((file_id, path or "") for file_id, path in rows)
 
 
 def _not_excluded(
