@@ -12,7 +12,7 @@ from sidecar.contract import TagType
 from sidecar.demo.library import create_library
 from sidecar.library.opened import Opened
 from sidecar.library.writer import Transaction
-from sidecar.runs.knowledge import Knowledge
+from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.tagging.mappings import Mapping
 
 CAVERN = (TagType.KEYWORD, "cavern")
@@ -31,6 +31,13 @@ class Process:
 
     def look(self, *statements: str) -> int:
         """How many mappings it has read again, once these have been executed by another program."""
+        transaction, tables = self.seen(*statements)
+        self.knowledge.adopt(tables)
+        assert self.knowledge.newer(transaction) is None
+        return len(tables.mappings)
+
+    def seen(self, *statements: str) -> tuple[Transaction, Tables]:
+        """What a transaction finds once these have been executed; not adopted yet."""
         for statement in statements:
             self._opened.connection.execute(statement)
         transaction = Transaction(
@@ -38,9 +45,7 @@ class Process:
         )
         tables = self.knowledge.newer(transaction)
         assert tables is not None
-        self.knowledge.adopt(tables)
-        assert self.knowledge.newer(transaction) is None
-        return len(tables.mappings)
+        return transaction, tables
 
     @property
     def cavern(self) -> str | None:
@@ -91,6 +96,17 @@ def test_a_change_of_the_vocabulary_is_heard_of(process: Process, statement: str
     before = process.knowledge.vocabulary.fingerprint
     process.look(statement)
     assert process.knowledge.vocabulary.fingerprint != before
+
+
+def test_a_change_that_is_taken_back_before_anybody_has_heard_of_it_is_taken_back_here_too(
+    process: Process,
+) -> None:
+    _, changed = process.seen(INSERT)
+    transaction, as_before = process.seen("DELETE FROM tag_mapping_cache WHERE invalid_tag = 'cavern'")
+    process.knowledge.adopt(changed)
+    process.knowledge.adopt(as_before)
+    process.knowledge.adopt(process.knowledge.newer(transaction))
+    assert process.cavern is None
 
 
 def test_a_mapping_of_ours_that_others_take_back_at_once_is_known_no_more(process: Process) -> None:

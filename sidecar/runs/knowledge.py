@@ -17,14 +17,16 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 
 class Tables(Struct, frozen=True):
-    """The two tables as one transaction saw them. `generation` dates them, `digest` tells whether they are others
-    than before; None: they are not, and `mappings` is empty.
+    """The two tables as one transaction saw them. `generation` dates them, `digest` is of what they hold.
+
+    `are_known`: that is what this process knew then, and `mappings` is empty.
     """
 
     vocabulary: Vocabulary
     mappings: list[Mapping]
     generation: int
-    digest: bytes | None = None
+    digest: bytes
+    are_known: bool = False
 
 
 class Knowledge:
@@ -52,7 +54,7 @@ class Knowledge:
         # A shell that writes changes the database between any two batches, and these tables hardly ever.
         digest = queries.tags_digest(connection, transaction.shape)
         if digest == self._digest:
-            return Tables(self.vocabulary, [], transaction.generation)
+            return Tables(self.vocabulary, [], transaction.generation, digest, are_known=True)
         return Tables(
             queries.vocabulary(connection, transaction.shape),
             queries.mappings(connection),
@@ -62,10 +64,10 @@ class Knowledge:
 
     def adopt(self, tables: Tables | None, saved: Iterable[Mapping] = ()) -> None:
         """Takes over what a transaction has read, and then the mappings that it has saved behind that."""
-        if tables is not None and tables.generation > self.generation:
+        if tables is not None and tables.generation > self.generation and self._has_what_is_known(tables):
             if tables.vocabulary.fingerprint != self.vocabulary.fingerprint:
                 self.vocabulary = tables.vocabulary
-            if tables.digest is not None:
+            if not tables.are_known:
                 self.mappings.replace(tables.mappings)
                 self._digest = tables.digest
             # Last: a transaction that finds this generation here takes the rest for what it is.
@@ -74,6 +76,10 @@ class Knowledge:
         self.mappings.saved(written)
         if written:
             self._digest = b""
+
+    def _has_what_is_known(self, tables: Tables) -> bool:
+        """Whether those that were known then still are; else the next transaction has to read them again."""
+        return not tables.are_known or tables.digest == self._digest
 
     def hear(self, tables: Tables | None, key: Key, mapping: Mapping | None) -> None:
         """A person has set or (None) deleted what an unknown tag stands for; `tables`: see `adopt`.
