@@ -18,7 +18,7 @@ def read_exclusions(connection: sqlite3.Connection, ids: Iterable[int] | None = 
         rows = connection.execute("SELECT file_id FROM auto_tag_exclusions WHERE file_id IS NOT NULL")
     else:
         rows = connection.execute(
-            f"SELECT file_id FROM {WANTED} auto_tag_exclusions ON file_id = wanted", (as_json(ids),)
+            f"SELECT file_id FROM {WANTED} auto_tag_exclusions ON file_id = auto_tag_wanted", (as_json(ids),)
         )
     return Exclusions(globs, (file_id for (file_id,) in rows), _roots(connection) if globs else ())
 

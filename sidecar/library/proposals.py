@@ -54,7 +54,8 @@ def proposed_ids(connection: sqlite3.Connection, run: int) -> list[int]:
 def stored_proposals(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> list[StoredProposal]:
     """The proposals for these files, by file id."""
     rows = connection.execute(
-        f"SELECT proposal FROM {WANTED} auto_tag_proposals ON file_id = wanted AND run = ? ORDER BY file_id",
+        f"""SELECT proposal FROM {WANTED} auto_tag_proposals
+                ON file_id = auto_tag_wanted AND run = ? ORDER BY file_id""",
         (as_json(ids), run),
     )
     return [_decoder.decode(text) for (text,) in rows]

@@ -69,7 +69,7 @@ def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]
     """Those of `ids` that no file has, in their order."""
     rows = connection.execute(
         """SELECT value FROM json_each(?)
-            WHERE NOT EXISTS (SELECT 1 FROM audio_files WHERE audio_files.id = value)""",
+            WHERE NOT EXISTS (SELECT 1 FROM audio_files WHERE audio_files.id = json_each.value)""",
         (as_json(ids),),
     )
     return [file_id for (file_id,) in rows]
@@ -78,7 +78,8 @@ def unknown_ids(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int]
 def still_untagged(connection: sqlite3.Connection, ids: Iterable[int]) -> list[int]:
     """Those of `ids` that are untagged now, in ascending order."""
     rows = connection.execute(
-        f"SELECT id FROM {WANTED} audio_files ON id = wanted WHERE {_UNTAGGED} ORDER BY id", (as_json(ids),)
+        f"SELECT id FROM {WANTED} audio_files ON id = auto_tag_wanted WHERE {_UNTAGGED} ORDER BY id",
+        (as_json(ids),),
     )
     return [file_id for (file_id,) in rows]
 
@@ -161,7 +162,7 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
                 {_columns_sent(shape)}, CAST(genre AS TEXT), CAST(mood AS TEXT),
                 CASE WHEN typeof(auto_tagged) = 'integer' THEN auto_tagged END,
                 CAST(auto_tag_date AS TEXT), CAST(auto_tag_version AS TEXT)
-            )) FROM {WANTED} audio_files ON id = wanted""",
+            )) FROM {WANTED} audio_files ON id = auto_tag_wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
@@ -183,7 +184,7 @@ def snapshots(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) 
 def audio_files(connection: sqlite3.Connection, shape: Shape, ids: Sequence[int]) -> list[AudioFile]:
     """What a request tells of these files, in the order of `ids`; those that are gone are left out."""
     rows = connection.execute(
-        f"SELECT {_columns_sent(shape)} FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
+        f"SELECT {_columns_sent(shape)} FROM {WANTED} audio_files ON id = auto_tag_wanted", (as_json(ids),)
     )
     found = {row[0]: _audio_file(*row) for row in rows}
     return [found[file_id] for file_id in ids if file_id in found]
@@ -193,7 +194,7 @@ def current_tags(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int
     """The tags of those files that still exist."""
     text = connection.execute(
         f"""SELECT json_group_array(json_array(id, CAST(genre AS TEXT), CAST(mood AS TEXT)))
-            FROM {WANTED} audio_files ON id = wanted""",
+            FROM {WANTED} audio_files ON id = auto_tag_wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     tags = _rpg_tags(connection, ids)
@@ -212,7 +213,7 @@ def history(connection: sqlite3.Connection, file_id: int) -> list[HistoryEntry]:
 
 def _paths(connection: sqlite3.Connection, ids: Iterable[int]) -> Iterator[tuple[int, str]]:
     rows = connection.execute(
-        f"SELECT id, CAST(file_path AS TEXT) FROM {WANTED} audio_files ON id = wanted", (as_json(ids),)
+        f"SELECT id, CAST(file_path AS TEXT) FROM {WANTED} audio_files ON id = auto_tag_wanted", (as_json(ids),)
     )
     return ((file_id, path or "") for file_id, path in rows)
 
@@ -235,7 +236,7 @@ def _rpg_tags(
         f"""SELECT json_group_array(json_array(
                 audio_file_id, CASE WHEN tag_type IN ('occasion', 'keyword') THEN tag_type END,
                 CAST(tag_value AS TEXT)
-            )) FROM {WANTED} rpg_tags ON audio_file_id = wanted""",
+            )) FROM {WANTED} rpg_tags ON audio_file_id = auto_tag_wanted""",
         (as_json(ids),),
     ).fetchone()[0]
     found: dict[int, tuple[set[str], set[str]]] = {}
@@ -252,7 +253,7 @@ def _records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, tu
         return {}
     rows = connection.execute(
         f"""SELECT auto_tag_latest.file_id, auto_tag_history.id, auto_tag_history.tags_applied
-            FROM {WANTED} {LATEST} WHERE auto_tag_latest.file_id = wanted""",
+            FROM {WANTED} {LATEST} WHERE auto_tag_latest.file_id = auto_tag_wanted""",
         (as_json(ids),),
     )
     return {file_id: (history_id, text) for file_id, history_id, text in rows}

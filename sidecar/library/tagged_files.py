@@ -31,9 +31,9 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ju
     """The files that a run tagged (or, in a dry run, proposed to tag) and that still exist."""
     if run.dry_run:
         proposed = connection.execute(
-            """SELECT CAST(audio_files.file_path AS TEXT), proposal
-                FROM auto_tag_proposals CROSS JOIN audio_files ON audio_files.id = file_id
-                WHERE run = ? ORDER BY file_id""",
+            """SELECT CAST(f.file_path AS TEXT), p.proposal
+                FROM auto_tag_proposals p CROSS JOIN audio_files f ON f.id = p.file_id
+                WHERE p.run = ? ORDER BY p.file_id""",
             (run.row,),
         )
         for path, text in proposed:
@@ -42,9 +42,9 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ju
             yield _tagged(entry.file_id, path or "", tags, entry.mapped, entry.after)
         return
     rows = connection.execute(
-        """SELECT audio_files.id, CAST(file_path AS TEXT), CAST(tags_applied AS TEXT)
-            FROM auto_tag_history CROSS JOIN audio_files ON audio_files.id = file_id
-            WHERE auto_tag_history.id >= ? AND auto_tag_history.id < ifnull(
+        """SELECT f.id, CAST(f.file_path AS TEXT), CAST(h.tags_applied AS TEXT)
+            FROM auto_tag_history h CROSS JOIN audio_files f ON f.id = h.file_id
+            WHERE h.id >= ? AND h.id < ifnull(
                 (SELECT min(first_history_id) FROM auto_tag_runs WHERE id > ?), 9223372036854775807)""",
         (run.first_history_id, run.row),
     )
@@ -57,7 +57,7 @@ def tagged_in_run(connection: sqlite3.Connection, run: BookedRun) -> Iterator[Ju
 def latest_taggings(connection: sqlite3.Connection) -> Iterator[LatestTagging]:
     """The latest tagging of every file that a run has tagged, by file id."""
     rows = connection.execute(
-        f"""SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), run FROM {LATEST}
+        f"""SELECT auto_tag_latest.file_id, CAST(tags_applied AS TEXT), auto_tag_latest.run FROM {LATEST}
             ORDER BY auto_tag_latest.file_id"""
     )
     while part := list(itertools.islice(rows, _FILES_A_STEP)):

@@ -46,8 +46,9 @@ def undo_files(transaction: Transaction, run: int, ids: Sequence[int]) -> int:
 def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> list[_Undo]:
     now = current_tags(connection, ids)
     rows = connection.execute(
-        f"""SELECT auto_tag_latest.file_id, run, CAST(tags_applied AS TEXT), CAST(tagged_at AS TEXT)
-            FROM {WANTED} {LATEST} WHERE auto_tag_latest.file_id = wanted""",
+        f"""SELECT auto_tag_latest.file_id, auto_tag_latest.run,
+                CAST(tags_applied AS TEXT), CAST(tagged_at AS TEXT)
+            FROM {WANTED} {LATEST} WHERE auto_tag_latest.file_id = auto_tag_wanted""",
         (as_json(ids),),
     )
     undos = []

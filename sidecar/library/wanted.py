@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-WANTED = "(SELECT value AS wanted FROM json_each(?) LIMIT -1) CROSS JOIN"
-"""To select from, before the table whose rows are looked up, `ON … = wanted`.
+WANTED = "(SELECT value AS auto_tag_wanted FROM json_each(?) LIMIT -1) CROSS JOIN"
+"""To select from, before the table whose rows are looked up, `ON … = auto_tag_wanted`, as no column of theirs is
+called.
 
 `IN` would leave SQLite the choice to look through the whole table instead, and it makes that choice wherever
 ANALYZE has last seen the table nearly empty. CROSS JOIN leaves none, and LIMIT keeps a subquery whole. Where there

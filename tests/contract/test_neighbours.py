@@ -271,3 +271,20 @@ async def test_a_shell_that_adds_columns_and_triggers_during_a_run_costs_no_file
 
 async def test_a_shell_that_removes_columns_during_a_run_costs_no_file(tmp_path: Path) -> None:
     await migrated_in_the_middle(harness.library(tmp_path, 60, with_dates=True), REMOVED)
+
+
+async def test_columns_of_the_shell_may_have_the_names_of_ours(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    for table in ("audio_files", "rpg_tags", "auto_tag_history"):
+        for name in ("run", "proposal", "history_id", "wanted", "key", "value"):
+            library.execute(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
+    library.execute("ALTER TABLE audio_files ADD COLUMN file_id INTEGER")
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        proposed = await subject.tag(file_ids=[*library.ids], dry_run=True)
+        assert (await subject.result("report", run_id=proposed["run_id"]))["tags"]
+        applied = await subject.result("apply_proposals", run_id=proposed["run_id"], accept="all")
+        assert (applied["applied_files"], applied["skipped_files"]) == (20, 0)
+        assert (await subject.result("report", run_id=applied["run_id"]))["tags"]
+        assert (await subject.result("find_stale"))["file_ids"] == []
+        undone = await subject.result("undo_run", run_id=applied["run_id"])
+        assert (undone["restored_files"], undone["skipped_files"]) == (20, 0)
