@@ -26,6 +26,7 @@ ROOT = "/home/ann/Music/"
         (r"D:\Sounds\Private", r"D:\Sounds\Private\Diary.mp3"),
         ("D:/Sounds/Private", r"d:\sounds\private\Diary.mp3"),
         ("Take [12].mp3", "/home/ann/Music/Take 2.mp3"),
+        ("Take ?.mp3", "/home/ann/Music/Take 2.mp3"),
         ("Caf\u00e9*", "/home/ann/Music/Caf\u00e9/Cups.mp3"),
         ("Caf\u00e9/*", "/home/ann/Music/Cafe\u0301/Cups.mp3"),
         ("**/Drips.mp3", "/home/ann/Music/Drips.mp3"),
