@@ -10,7 +10,7 @@ Owns: the only connection that writes. Guarantees, for every job handed to `writ
   end of the transaction;
 - the lock is held at most two thirds of the time, so that another process's polling busy handler finds
   it free (CONTRACT section 9, Fairness), and half of the time while another process writes too; only after a
-  transaction of more than 2 s it rests for less than that, 1 s.
+  transaction of more than 2 s, or of more than 1 s then, it rests for less than that, 1 s.
 Called from the trio thread only.
 """
 
