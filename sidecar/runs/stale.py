@@ -1,4 +1,4 @@
-"""Which taggings are stale: what a change of vocabulary, rules or model touches."""
+"""Which taggings are stale: what a change of vocabulary, rules, hints or model touches."""
 
 import functools
 import sqlite3

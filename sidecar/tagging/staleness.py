@@ -1,4 +1,4 @@
-"""Which taggings a change of vocabulary, rules or model touches. Pure.
+"""Which taggings a change of vocabulary, rules, hints or model touches. Pure.
 
 A tag that has left the vocabulary touches the files that carry it, and so does one that Gemini is told of in other
 words; one that has come touches those where Gemini meant it before (a tag that was mapped or dropped spells it),

@@ -926,7 +926,10 @@ export interface Methods {
    * DatabaseUnavailable.
    */
   explain: { params: ExplainParams; result: ExplainedTag[] };
-  /** What a change of vocabulary, rules or model since the last run touches. May fail with DatabaseUnavailable. */
+  /**
+   * What a change of vocabulary, rules, hints or model since the last run touches. May fail with
+   * DatabaseUnavailable.
+   */
   find_stale: { params: Record<string, never>; result: Stale };
   /** What auto-tagging did to a file, newest first. May fail with DatabaseUnavailable. */
   get_tagging_history: { params: GetTaggingHistoryParams; result: HistoryEntry[] };

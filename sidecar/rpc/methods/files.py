@@ -72,5 +72,5 @@ async def report(app: App, params: RunParams) -> Answer[Report]:
 
 
 async def find_stale(app: App, _params: NoParams) -> Answer[Stale]:
-    """What a change of vocabulary, rules or model since the last run touches."""
+    """What a change of vocabulary, rules, hints or model since the last run touches."""
     return Answer(await find_stale_files(app.library, app.settings))
