@@ -18,7 +18,7 @@ from sidecar.library.procedures import write_rows
 from sidecar.library.proposals import stored_proposals
 from sidecar.library.undo import undo_files
 from sidecar.library.writer import Transaction
-from tests.procedures.scenes import AFTER, COUNT, NEW, REPLACE, STAMP, tagged
+from tests.procedures.scenes import AFTER, COUNT, NEW, REPLACE, STAMP, tagged, work
 
 SMALL, LARGE = range(100, 400), range(1000, 4000)
 BATCH = range(200, 220)
@@ -50,23 +50,6 @@ def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
     with closing(Opened(path)) as found:
         add_tagged(found.connection, SMALL[len(seen) :])
         yield found
-
-
-def work(connection: sqlite3.Connection, step: Callable[[], object]) -> int:
-    """What SQLite's virtual machine does for a step, which is rolled back."""
-    count = 0
-
-    def counts() -> int:
-        nonlocal count
-        count += 1
-        return 0
-
-    connection.execute("BEGIN")
-    connection.set_progress_handler(counts, 1)
-    step()
-    connection.set_progress_handler(None, 1)
-    connection.execute("ROLLBACK")
-    return count
 
 
 def test_the_work_for_a_batch_does_not_grow_with_the_library(opened: Opened) -> None:

@@ -96,3 +96,20 @@ def contents(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]
     """Every row of every table."""
     names = [name for (name,) in rows(connection, "name FROM sqlite_master WHERE type = 'table'")]
     return {name: rows(connection, f"* FROM {name}") for name in names}
+
+
+def work(connection: sqlite3.Connection, step: Callable[[], object]) -> int:
+    """What SQLite's virtual machine does for a step, which is rolled back."""
+    count = 0
+
+    def counts() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    connection.execute("BEGIN")
+    connection.set_progress_handler(counts, 1)
+    step()
+    connection.set_progress_handler(None, 1)
+    connection.execute("ROLLBACK")
+    return count

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.library.changes import Stamp, rows_of
 from sidecar.library.procedures import write_rows
-from tests.procedures.scenes import AFTER, BEFORE, CACHED, COUNT, REPLACE, SAVED, STAMP, Opened, tagged
+from tests.procedures.scenes import AFTER, BEFORE, CACHED, COUNT, REPLACE, SAVED, STAMP, Opened, tagged, work
 
 
 @pytest.mark.parametrize(("stamp", "statistics"), [(STAMP, False), (STAMP, True), (REPLACE, False)])
@@ -19,20 +19,7 @@ def test_the_work_under_the_lock_does_not_grow_with_the_library_nor_do_old_stati
     batch = rows_of(stamp, [tagged(n, BEFORE, AFTER) for n in range(1, 10)], used=Counter({SAVED: 1}), batch=COUNT)
 
     def steps() -> int:
-        """What SQLite's virtual machine does for the batch."""
-        count = 0
-
-        def step() -> int:
-            nonlocal count
-            count += 1
-            return 0
-
-        library.execute("BEGIN")
-        library.set_progress_handler(step, 1)
-        write_rows(library, batch)
-        library.set_progress_handler(None, 1)
-        library.execute("ROLLBACK")
-        return count
+        return work(library, lambda: write_rows(library, batch))
 
     library.execute(
         f"{CACHED} ('cavern', 'biome:cave', 'keywords', 1), ('a', 'x', 'mood', 1), ('b', 'x', 'mood', 1)"
