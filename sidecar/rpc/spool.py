@@ -79,11 +79,10 @@ class Spool:
         """Keeps all of it; `is_refused` says whether some of it could be kept in memory only."""
         self._refused = data
         if not self._segments or self._segments[-1].written_bytes >= self._segment_bytes:
-            try:
-                self._segments.append(Segment())
-            except OSError as error:  # no folder for temporary files, or too many files are open
-                _complain(error)
+            segment = _new_segment()
+            if segment is None:
                 return
+            self._segments.append(segment)
         self._refused = self._segments[-1].append(data)
 
     def take(self) -> bytes:
@@ -109,15 +108,19 @@ class Spool:
 
 def on_disk(line: bytes) -> Segment | None:
     """A file that holds it; None where the disk refuses it."""
-    try:
-        segment = Segment()
-    except OSError as error:  # no folder for temporary files, or too many files are open
-        _complain(error)
-        return None
-    if segment.append(line):
+    segment = _new_segment()
+    if segment is not None and segment.append(line):
         segment.file.close()
         return None
     return segment
+
+
+def _new_segment() -> Segment | None:
+    try:
+        return Segment()
+    except OSError as error:  # no folder for temporary files, or too many files are open
+        _complain(error)
+        return None
 
 
 def _complain(error: OSError) -> None:
