@@ -80,8 +80,10 @@ def _git(*arguments: str) -> str:
 
 
 def line(result: Result) -> str:
-    """A row in a line, for those who wait."""
-    return f"{'ok  ' if result.met else 'FAIL'} {result.key}: {_cases(result)} in {result.seconds:.0f} s"
+    """A row in a line, for those who wait, with the figures that are not as wanted."""
+    verdict = "ok  " if result.met else "FAIL"
+    unmet = "".join(f"; {_figure(figure)}" for figure in result.counts.figures if not figure.met)
+    return f"{verdict} {result.key}: {_cases(result)} in {result.seconds:.0f} s{unmet}"
 
 
 def print_table(report: Report) -> None:

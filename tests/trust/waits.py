@@ -77,7 +77,7 @@ async def _refused_for_real(rate: ServerRate, size: int) -> None:
                     await trio.sleep(0.02)
                 await subject.result("cancel")
                 await subject.complete(started["run_id"])
-                # A new run knows nothing of an old one's delays: whoever starts it at once wants it at once.
+                # Each run is to begin with a burst: the next would wait for what is left of this one's delay.
                 await trio.sleep(rate.per_seconds)
 
 
