@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from sidecar.contract import AutoTagParams, Completion, Event, Reason, RunStatus
+from sidecar.contract import AutoTagParams, Completion, Event, Reason, RetryParams, RunStatus
 from sidecar.demo import standin
 from sidecar.demo.library import create_library
 from sidecar.library.faults import Fault, LibraryError
@@ -56,7 +56,13 @@ async def test_batches_that_cannot_be_written_end_the_run_only_in_a_row(
             with trio.fail_after(20):
                 await active.announced.wait()
             failures = (await app.runs.details(active.run_id)).failures
+        async with running_app(settings, emit, Redactor()) as app:  # as a later process
+            later = await app.runs.details(active.run_id)
+            again, _ = await app.runs.retry(RetryParams(run_id=active.run_id), settings)
     [end] = ends
     assert (end.status, end.processed_files, end.failed_files) == (status, tagged, failed)
     assert end.remaining_files == 50 - tagged - failed
     assert [failure.reason for failure in failures] == [Reason.DATABASE_ERROR] * failed
+    assert later.failures == failures
+    assert (later.processed_files, later.failed_files) == (tagged, failed)
+    assert again.total_files == failed

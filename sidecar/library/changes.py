@@ -9,7 +9,7 @@ from msgspec import Struct
 from sidecar.contract import FileFailure, Mode, Sources
 from sidecar.library.procedures import Rows
 from sidecar.library.proposals import StoredProposal, encoded_proposal
-from sidecar.library.run_writes import BatchCount, batch_row
+from sidecar.library.run_writes import BatchCount, batch_row, failure_rows
 from sidecar.tagging.mappings import Mapping
 from sidecar.tagging.records import Dropped, Mapped, Record, Snapshot
 from sidecar.tagging.tags import Change, Suggestion
@@ -86,7 +86,7 @@ def rows_of(
         new=_text(new),
         proposals=_text({entry.file_id: encoded_proposal(entry) for entry in proposals}),
         mappings=_mappings(used) if used else "[]",
-        failures=_text([(f.file_id, f.file_path, f.reason, f.message) for f in failures]),
+        failures=failure_rows(failures),
         batch=batch_row(batch) if batch is not None else None,
     )
 

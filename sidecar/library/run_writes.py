@@ -1,12 +1,13 @@
 """What is written of runs: a row at their start, one for each batch, and how they have ended."""
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
 from msgspec import Struct, structs
 
-from sidecar.contract import Mode, RunStatus, RunSummary, Sources, Usage
+from sidecar.contract import FileFailure, Mode, RunStatus, RunSummary, Sources, Usage
 from sidecar.library.faults import Fault, LibraryError
 from sidecar.library.own_tables import has_own_tables
 from sidecar.library.procedures import Rows, write_rows
@@ -15,7 +16,9 @@ from sidecar.tagging.vocabulary import Vocabulary
 
 COUNTERS = ("processed_files", "failed_files", "skipped_files", "current_batch", "elapsed_seconds")
 NO_BATCH = 0
-"""The number in the row of what belongs to no finished batch: requests that the run's end has cut off."""
+"""The number in the row of what no batch's own row has: requests that the run's end has cut off, and batches whose
+transaction was rolled back.
+"""
 
 
 class RunKind(StrEnum):
@@ -130,25 +133,34 @@ def batch_row(count: BatchCount) -> str:
     return msgspec.json.encode(values).decode()
 
 
-def end_run(connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage) -> None:
-    """The run's last state; `rest` is what was spent beside the batches whose rows are there.
+def failure_rows(failures: Iterable[FileFailure]) -> str:
+    """Files that were not tagged as the procedure writes them."""
+    return msgspec.json.encode([(f.file_id, f.file_path, f.reason, f.message) for f in failures]).decode()
+
+
+def end_run(
+    connection: sqlite3.Connection, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure]
+) -> None:
+    """The run's last state; `rest` is what was spent beside the batches whose rows are there, `unsaved` are the
+    files of those that could not be saved.
 
     Nothing in a database that has no such run: it has replaced the run's own.
     """
     if not has_run(connection, row, summary.run_id):
         return
-    if rest != Usage():
+    if rest != Usage() or unsaved:
+        skipped = sum(failure.reason.is_skip for failure in unsaved)
         count = BatchCount(
             batch=NO_BATCH,
             ended_at=summary.ended_at or summary.started_at,
             elapsed_seconds=summary.elapsed_seconds,
             seconds=0,
             tagged=0,
-            failed=0,
-            skipped=0,
+            failed=len(unsaved) - skipped,
+            skipped=skipped,
             usage=rest,
         )
-        write_rows(connection, Rows(run=row, batch=batch_row(count)))
+        write_rows(connection, Rows(run=row, failures=failure_rows(unsaved), batch=batch_row(count)))
     names = ("status", "message", "ended_at", *COUNTERS)
     connection.execute(
         f"UPDATE auto_tag_runs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?",

@@ -26,7 +26,7 @@ class Archive:
         self._ended: dict[str, tuple[RunSummary, Sequence[FileFailure]]] = {}
 
     def remember(self, summary: RunSummary, unsaved: Sequence[FileFailure]) -> None:
-        """A run of this process has ended; `unsaved` are failures that its table lacks."""
+        """A run of this process has ended; `unsaved` are failures that its table lacks or had only at its end."""
         self._ended[summary.run_id] = summary, unsaved
         while len(self._ended) > KEPT_SUMMARIES:
             del self._ended[next(iter(self._ended))]
@@ -67,7 +67,8 @@ class Archive:
 
         saved = await self._library.read(query)
         remembered = self._ended.get(run_id)  # it may have ended during the read
-        return [*saved, *(unsaved if remembered is None else remembered[1])]
+        others, known = unsaved if remembered is None else remembered[1], {failure.file_id for failure in saved}
+        return [*saved, *(failure for failure in others if failure.file_id not in known)]
 
     async def details(self, latest: Progress, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> RunDetails:
         """A progress with its run's failures (`unsaved` as in `failures`) and proposals. Raises LibraryError."""

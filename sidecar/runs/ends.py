@@ -33,15 +33,15 @@ class Ends:
 
         `rest` is the usage that is in no batch's row, `unsaved` are the failures that have no row.
         """
-        if not await self._write(row, summary, rest):
-            self._nursery.start_soon(self._write_later, row, summary, rest)
+        if not await self._write(row, summary, rest, unsaved):
+            self._nursery.start_soon(self._write_later, row, summary, rest, unsaved)
         self._archive.remember(summary, unsaved)
 
-    async def _write(self, row: int, summary: RunSummary, rest: Usage) -> bool:
+    async def _write(self, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure]) -> bool:
         """False where that takes too long: another program is in the way."""
         try:
             with trio.move_on_after(LAST_WRITE_PATIENCE_SECONDS, shield=True):
-                await self._library.write(lambda t: run_writes.end_run(t.connection, row, summary, rest))
+                await self._library.write(lambda t: run_writes.end_run(t.connection, row, summary, rest, unsaved))
                 return True
         except LibraryError as error:
             log.warning("the end of the run could not be saved: %s", error.fault)
@@ -52,8 +52,10 @@ class Ends:
         log.warning("the end of the run could not be saved in time")
         return False
 
-    async def _write_later(self, row: int, summary: RunSummary, rest: Usage) -> None:
+    async def _write_later(
+        self, row: int, summary: RunSummary, rest: Usage, unsaved: Sequence[FileFailure]
+    ) -> None:
         is_written = False
         while not is_written:
             await trio.sleep(LAST_WRITE_PAUSE_SECONDS)
-            is_written = await self._write(row, summary, rest)
+            is_written = await self._write(row, summary, rest, unsaved)

@@ -13,7 +13,6 @@ from tests.harness.outputs import check_outputs, check_secrets_sent
 from tests.harness.requests import check_counted, check_whole_batches
 from tests.harness.rows import Snapshot, compare, new_history
 
-_BATCH: Final = "tagging-batch"
 _PROGRESS: Final = "tagging-progress"
 
 
@@ -39,7 +38,7 @@ def check_invariants(library: Library | None, clients: Sequence[Client]) -> None
         undone=any(map(_has_undone, clients)),
     )
     tagged = _taggings(library.baseline, after)
-    closed = _check_runs(library.baseline, after, tagged, clients)
+    closed = _check_runs(library.baseline, after, tagged)
     check_whole_batches(library, closed, clients)
     _check_durable(tagged, _deleted(after), closed.keys(), clients)
 
@@ -65,14 +64,12 @@ def _deleted(after: Snapshot) -> int:
     return int(last_id) - len(after["audio_files"])
 
 
-def _check_runs(
-    before: Snapshot, after: Snapshot, taggings: dict[str, set[int]], clients: Iterable[Client]
-) -> dict[str, set[int]]:
+def _check_runs(before: Snapshot, after: Snapshot, taggings: dict[str, set[int]]) -> dict[str, set[int]]:
     """Each file of a run exactly one of tagged, failed, skipped, remaining; its files that are closed, by run."""
     failures: dict[int, set[int]] = defaultdict(set)
     for failure in after.get("auto_tag_failures", {}).values():
         failures[failure["run"]].add(failure["file_id"])
-    unsaved, deleted, closed = _unsaved(clients), _deleted(after), {}
+    deleted, closed = _deleted(after), {}
     for key, run in after.get("auto_tag_runs", {}).items():
         if run == before.get("auto_tag_runs", {}).get(key) or run["dry_run"]:
             continue
@@ -84,19 +81,8 @@ def _check_runs(
             _check_size(run, len(tagged | failed))
         if run["ended_at"] and run["processed_files"] is not None:
             assert 0 <= run["processed_files"] - len(tagged) <= deleted, (run, len(tagged))
-            assert run["failed_files"] + run["skipped_files"] == len(failed | unsaved[run["run_id"]]), run
+            assert run["failed_files"] + run["skipped_files"] == len(failed), run
     return closed
-
-
-def _unsaved(clients: Iterable[Client]) -> dict[str, set[int]]:
-    """The files of batches whose transaction was rolled back: the process alone knows of them. By run."""
-    found: dict[str, set[int]] = defaultdict(set)
-    for client in clients:
-        for batch in client.events(_BATCH):
-            failures = batch["failures"]
-            if any(failure["reason"] == "database_error" for failure in failures):
-                found[batch["run_id"]] |= {failure["file_id"] for failure in failures}
-    return found
 
 
 def _check_size(run: Message, closed: int) -> None:
