@@ -41,7 +41,7 @@ APPLIED = "Proposals are about to be written to this library. Wait for the end o
 
 async def apply(runs: Runs, library: Library, params: ApplyParams) -> Applied:
     """Writes those that are accepted. Raises RpcError -32001, -32002, -32602, LibraryError."""
-    async with runs.nobody_tagging(params.run_id, APPLIED) as revision:
+    async with runs.nobody_tagging(params.run_id, APPLIED, becomes_run=True) as revision:
         source = await runs.archive.booked(params.run_id)
         if not source.dry_run:
             raise invalid_params("`run_id`: this run was no dry run, so it has no proposals to apply.")

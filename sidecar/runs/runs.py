@@ -6,7 +6,7 @@ sent the next run is accepted.
 
 A cancel, or the end of the process, may come while a run is still starting. It lets the start finish, and then
 stops the run. A start that takes longer than a moment waits for another program's lock: that one is cut off,
-unless the cancel names another run.
+unless the cancel names another run. No cancel means an undo.
 
 The order is kept by `_live`, which ends a run, and by `cancel` and `stop`, which wait for that; how they meet a
 run that is still starting is the `Slot`'s.
@@ -91,7 +91,7 @@ class Runs:
                 self._nursery.start_soon(self._live, active)
             return started, active
 
-        return await self._slot.start(begin)
+        return await self._slot.start(begin, of_run=True)
 
     async def _live(self, active: ActiveRun) -> None:
         """A run from its release, when the answer to its call is on its way, to its last notification."""
@@ -114,7 +114,7 @@ class Runs:
     async def cancel(self, run_id: str | None) -> Cancelled:
         """Cancels the run and waits until it has really stopped. Raises RpcError -32001, -32002, LibraryError."""
         if run_id is None:
-            active = await self._slot.settled(CANCEL_PATIENCE_SECONDS)
+            active = await self._slot.settled(CANCEL_PATIENCE_SECONDS, runs_only=True)
         else:  # that run may just have been booked; a start that waits for a lock is another's
             active = await self._slot.under_way_within(CANCEL_PATIENCE_SECONDS)
         active_run_id = self.active_run_id
@@ -156,10 +156,13 @@ class Runs:
         return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
 
     @asynccontextmanager
-    async def nobody_tagging(self, run_id: str, sentence: str) -> AsyncIterator[Revision]:
+    async def nobody_tagging(
+        self, run_id: str, sentence: str, *, becomes_run: bool = False
+    ) -> AsyncIterator[Revision]:
         """Keeps runs of all processes out while the block changes what that run wrote or writes what it proposed.
 
         The block's work is to be done within the revision's `scope`; `sentence` tells others of it meanwhile.
+        `becomes_run`: a `cancel` of no run in particular means it, too.
         Raises RpcError -32001, LibraryError.
         """
 
@@ -168,7 +171,7 @@ class Runs:
             self._slot.fill(revision)
             return revision
 
-        revision = await self._slot.start(begin)
+        revision = await self._slot.start(begin, of_run=becomes_run)
         try:
             yield revision
         finally:

@@ -2,10 +2,10 @@
 
 Starts come one after another, and one that finds the slot filled is refused. A cancel, or the end of the process,
 may come while something is still starting: `settled` lets that start finish. One that takes longer than a moment
-waits for another program's lock, and is cut off.
+waits for another program's lock, and is cut off; but a cancel is for runs, and cuts off no undo.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
@@ -16,7 +16,19 @@ from sidecar.library.store import Library
 from sidecar.runs.run_lock import run_active
 from sidecar.runs.under_way import ActiveRun, Revision
 
+CUT_OFF = "Tagging was cancelled before it had begun."
+ABOUT_TO_END = "The sidecar is about to end: nothing starts any more."
+
 T = TypeVar("T")
+
+
+class _Start:
+    """One that was asked for, until it has `ended`: something is under way, or it was refused."""
+
+    def __init__(self, *, of_run: bool) -> None:
+        self.of_run = of_run
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
 
 
 class Slot:
@@ -25,8 +37,8 @@ class Slot:
     def __init__(self, library: Library) -> None:
         self.under_way: ActiveRun | Revision | None = None
         self._library = library
-        self._starting = trio.Lock()
-        self._start = trio.CancelScope()
+        self._turn = trio.Lock()
+        self._starts: list[_Start] = []
         self._is_closed = False
 
     @property
@@ -39,18 +51,25 @@ class Slot:
         """Nothing starts any more: the process is about to end."""
         self._is_closed = True
 
-    async def start(self, start: Callable[[], Awaitable[T]]) -> T:
-        """Does `start`, which may `fill` the slot, once the starts asked for before have ended.
+    async def start(self, begin: Callable[[], Awaitable[T]], *, of_run: bool) -> T:
+        """Does `begin`, which may `fill` the slot, once the starts asked for before have ended.
 
-        Raises RpcError -32001 where something is under way, -32002 where the start was cut off or the slot is
-        closed, LibraryError where there is no library, and what `start` raises.
+        `of_run`: what it begins is a run, or becomes one. Raises RpcError -32001 where something is under way,
+        -32002 where the start was cut off or the slot is closed, LibraryError where there is no library, and what
+        `begin` raises.
         """
-        async with self._starting:
-            self._refuse_second()
-            with trio.CancelScope() as self._start:
-                await self._library.read(lambda _, __: None)  # no lock's file where there is no library
-                return await start()
-            raise RpcError(Code.NO_SUCH_RUN, "Tagging was cancelled before it had begun.")
+        start = _Start(of_run=of_run)
+        self._starts.append(start)
+        try:
+            with start.scope:
+                async with self._turn:
+                    self._refuse_second()
+                    await self._library.read(lambda _, __: None)  # no lock's file where there is no library
+                    return await begin()
+        finally:
+            self._starts.remove(start)
+            start.ended.set()
+        raise RpcError(Code.NO_SUCH_RUN, CUT_OFF if of_run else ABOUT_TO_END)
 
     def fill(self, under_way: ActiveRun | Revision) -> None:
         """It has taken the run lock, and keeps others out from here on."""
@@ -62,29 +81,32 @@ class Slot:
         self.under_way = None
         under_way.stopped.set()
 
-    async def settled(self, patience_seconds: float) -> ActiveRun | Revision | None:
-        """What is under way once the starts asked for before have ended; one that takes too long is cut off."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cut_off_starts, patience_seconds)
-            async with self._starting:
-                under_way = self.under_way
-            nursery.cancel_scope.cancel()
-        return under_way
+    async def settled(self, patience_seconds: float, *, runs_only: bool = False) -> ActiveRun | Revision | None:
+        """What is under way once the starts asked for before have ended; those that take too long are cut off.
 
-    async def under_way_within(self, patience_seconds: float) -> ActiveRun | Revision | None:
-        """As `settled`, but a start that takes too long goes on."""
+        `runs_only`: the others go on, and are not waited for.
+        """
+        starts = [start for start in self._starts if start.of_run or not runs_only]
         with trio.move_on_after(patience_seconds):
-            async with self._starting:
-                pass
+            await _all_ended(starts)
+        for start in starts:
+            start.scope.cancel()
+        await _all_ended(starts)
         return self.under_way
 
-    async def _cut_off_starts(self, patience_seconds: float) -> None:
-        while True:
-            await trio.sleep(patience_seconds)
-            self._start.cancel()
+    async def under_way_within(self, patience_seconds: float) -> ActiveRun | Revision | None:
+        """What is under way once the runs' starts asked for before have ended; those that take too long go on."""
+        with trio.move_on_after(patience_seconds):
+            await _all_ended([start for start in self._starts if start.of_run])
+        return self.under_way
 
     def _refuse_second(self) -> None:
         if self.under_way is not None:
             raise run_active(self.under_way.run_id, self.under_way.sentence)
         if self._is_closed:
-            raise RpcError(Code.NO_SUCH_RUN, "The sidecar is about to end: no run starts any more.")
+            raise RpcError(Code.NO_SUCH_RUN, ABOUT_TO_END)
+
+
+async def _all_ended(starts: Sequence[_Start]) -> None:
+    for start in starts:
+        await start.ended.wait()

@@ -100,6 +100,18 @@ async def test_a_cancel_of_another_run_cuts_off_no_start(tmp_path: Path, named: 
         assert (await subject.complete(started["run_id"]))["processed_files"] == 19
 
 
+async def test_a_cancel_of_nothing_in_particular_cuts_off_no_undo_that_waits_for_a_lock(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        done = await subject.tag()
+        undo = {"jsonrpc": "2.0", "id": "u", "method": "undo_run", "params": {"run_id": done["run_id"]}}
+        with locked(library):
+            await subject.send_line(json.dumps(undo).encode() + b"\n" + CANCEL)
+            cancelled = (await answer(subject, "b"))["result"]
+            assert (cancelled["run_id"], cancelled["cancelled"]) == (done["run_id"], False)
+        assert (await answer(subject, "u"))["result"]["restored_files"] == 20
+
+
 async def test_a_start_that_waits_for_a_lock_holds_up_no_end(tmp_path: Path) -> None:
     library = harness.library(tmp_path, 20)
     async with harness.start(library) as subject:
