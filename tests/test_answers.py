@@ -198,13 +198,11 @@ def test_an_id_that_is_none_is_a_wrong_shape(number: Any) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        item(2, genre=["ambient", 7]),
+        item(2, genre=[7]),
         item(2, genre=7),
         item(2, moods={"a": 1}),
         item(2, moods=[1]),
-        item(2, moods=["eerie", 1]),
-        item(2, moods=[None, "eerie"]),
-        item(2, keywords=[["a:b"]]),
+        item(2, occasions=[1], keywords=[["a:b"]]),
         item(2, occasions=True),
         {"id": 2},
         "ambient",
@@ -215,6 +213,19 @@ def test_an_id_that_is_none_is_a_wrong_shape(number: Any) -> None:
 )
 def test_an_item_of_wrong_shape_breaks_what_is_not_served(wrong: Any) -> None:
     assert read([item(1), wrong]) == Reading({0: TAGS}, (), (1,))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        item(1, genre=["ambient", 7]),
+        item(1, moods=[None, "eerie"]),
+        item(1, occasions=["tavern", {"a": 1}]),
+        item(1, keywords=["a:b", ["c:d"], 1]),
+    ],
+)
+def test_what_is_no_text_among_a_files_tags_is_left_out(odd: Any) -> None:
+    assert read([odd, item(2)]) == WHOLE
 
 
 @pytest.mark.parametrize("text", ["", "null", "42", '"text"', "Sorry, I can't.", "<html></html>", "{", "["])

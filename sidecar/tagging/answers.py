@@ -28,6 +28,11 @@ class RawTags(Struct, frozen=True):
     occasions: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
 
+    @property
+    def could_do(self) -> bool:
+        """Whether a file could be tagged with them, were all of them valid."""
+        return bool(self.genre and self.moods and (self.occasions or self.keywords))
+
     def pairs(self) -> Iterator[tuple[TagType, str]]:
         """Every tag with its type."""
         return pairs_of(self.genre, self.moods, self.occasions, self.keywords)
@@ -129,12 +134,15 @@ def _item(value: Any) -> tuple[int, RawTags | None]:
         return 0, None
     number = _whole_number(value.get("id"))
     genre = value.get("genre")
-    lists = [(genre,) if isinstance(genre, str) else _strings(genre)]  # one text is one genre: it may hold a comma
-    lists += [_strings(value.get(name)) for name in ("moods", "occasions", "keywords")]
-    if number is None or any(strings is None for strings in lists):
+    # One text is one genre: it may hold a comma.
+    told = [[genre] if isinstance(genre, str) else genre, *map(value.get, ("moods", "occasions", "keywords"))]
+    lists = [strings for entry in told if (strings := _strings(entry)) is not None]
+    if number is None or len(lists) < len(told):
         return 0, None
-    genres, moods, occasions, keywords = (strings or () for strings in lists)
-    return number, _tags(genres[0] if genres else None, moods, occasions, keywords)
+    genres, moods, occasions, keywords = lists
+    tags = _tags(genres[0] if genres else None, moods, occasions, keywords)
+    # What is no text among a file's tags is left out, as long as the others could do.
+    return (number, tags) if tags.could_do or all(map(_is_all_text, told)) else (0, None)
 
 
 def _whole_number(value: Any) -> int | None:
@@ -147,14 +155,16 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:
-    """A list of strings (absent: none; one string: its parts between commas or semicolons); None for what else."""
+    """The strings of a list (absent: none; one text: its parts between commas or semicolons); None for what else."""
     if value is None:
         return ()
     if isinstance(value, str):
         return tuple(re.split("[;,]", value))
-    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-        return tuple(value)
-    return None
+    return tuple(entry for entry in value if isinstance(entry, str)) if isinstance(value, list) else None
+
+
+def _is_all_text(value: Any) -> bool:
+    return not isinstance(value, list) or all(isinstance(entry, str) for entry in value)
 
 
 def _tags(genre: str | None, moods: Sequence[str], occasions: Sequence[str], keywords: Sequence[str]) -> RawTags:
