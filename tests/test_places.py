@@ -71,7 +71,6 @@ async def test_an_answer_is_read_as_it_is_and_packed(body: bytes, headers: dict[
         (gzip.compress(b" " * (LARGEST_ANSWER_BYTES + 1)), PACKED),
         (b"\x1f\x8b\x08garbage", PACKED),
         (ENVELOPE, PACKED),
-        (gzip.compress(ENVELOPE)[:-20], PACKED),
         (ENVELOPE, {"content-encoding": "br"}),
         (ENVELOPE, {"content-encoding": "gzip, gzip"}),
     ],
@@ -82,6 +81,13 @@ async def test_an_answer_too_large_or_packed_otherwise_is_a_page_of_somebody_els
     with pytest.raises(GeminiError) as raised:
         await answered(body, headers)
     assert raised.value.kind is Failure.FOREIGN_PAGE
+
+
+@pytest.mark.parametrize("lacks_bytes", [1, 8, 20, len(gzip.compress(ENVELOPE)) // 2])
+async def test_a_packed_answer_that_is_cut_off_may_come_whole_another_time(lacks_bytes: int) -> None:
+    with pytest.raises(GeminiError) as raised:
+        await answered(gzip.compress(ENVELOPE)[:-lacks_bytes], PACKED)
+    assert raised.value.kind is Failure.UNAVAILABLE
 
 
 @pytest.mark.parametrize("status", [200, 503])

@@ -74,14 +74,16 @@ class _BoundedStream(httpx.AsyncByteStream):
         self._complete = complete
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        unpack = _unpacker() if self._zipped else _as_it_is
+        packed = _Packed() if self._zipped else None
         room_bytes = LARGEST_ANSWER_BYTES
         async for chunk in self._stream:
-            data = unpack(chunk, room_bytes + 1)
+            data = packed.unpack(chunk, room_bytes + 1) if packed else chunk
             room_bytes -= len(data)
             if room_bytes < 0:
                 raise httpx.DecodingError("the answer is too large")
             yield data
+        if packed is not None and packed.is_cut_off:
+            raise httpx.ReadError("the answer was cut off")
         self._complete()
         for _ in range(_TURNS):
             await trio.lowlevel.checkpoint()
@@ -93,21 +95,25 @@ class _BoundedStream(httpx.AsyncByteStream):
         await stream.aclose()
 
 
-def _unpacker() -> Callable[[bytes, int], bytes]:
-    """Unpacks a gzip stream chunk by chunk, each to at most so many bytes. Raises httpx.DecodingError."""
-    stream = zlib.decompressobj(_GZIP)
+class _Packed:
+    """A gzip stream."""
 
-    def unpack(chunk: bytes, most_bytes: int) -> bytes:
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(_GZIP)
+        self._has_begun = False
+
+    def unpack(self, chunk: bytes, most_bytes: int) -> bytes:
+        """The next chunk, to at most so many bytes. Raises httpx.DecodingError."""
+        self._has_begun = True
         try:
-            return stream.decompress(chunk, most_bytes)
+            return self._stream.decompress(chunk, most_bytes)
         except zlib.error:
             raise httpx.DecodingError("the answer is not the gzip that it says it is") from None
 
-    return unpack
-
-
-def _as_it_is(chunk: bytes, _most_bytes: int) -> bytes:
-    return chunk
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it lacks its end, so far."""
+        return self._has_begun and not self._stream.eof
 
 
 async def bound_answer(response: httpx.Response) -> None:
