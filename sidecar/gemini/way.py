@@ -31,6 +31,7 @@ class Way:
         self._limits = limits
         self._on_wait = on_wait
         self._limiter = trio.CapacityLimiter(pace.concurrency)
+        self._news = trio.Event()
         self._under_way: set[trio.CancelScope] = set()
         self._end_of_outage: End | None = None
 
@@ -43,11 +44,11 @@ class Way:
         await trio.sleep_until(not_before)
         if self._is_closed:
             await trio.sleep_forever()
-        while (seconds := self.pace.wait_seconds(trio.current_time())) > 0:
-            if trio.current_time() + seconds > self.pace.outage_ends_at:
-                await trio.sleep_until(self.pace.outage_ends_at)
-                return
-            await trio.sleep(seconds)
+        while (
+            seconds := self.pace.wait_seconds(now := trio.current_time())
+        ) > 0 and now < self.pace.outage_ends_at:
+            with trio.CancelScope(deadline=min(now + seconds, self.pace.outage_ends_at)):
+                await self._news.wait()
 
     def outage_over(self) -> End | None:
         """The end of the run, where an outage has lasted for too long."""
@@ -96,6 +97,8 @@ class Way:
             self._on_wait()
 
     def _follow_pace(self) -> None:
+        self._news.set()  # an outage may have ended before its next probe was due
+        self._news = trio.Event()
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
         for scope in self._under_way:
