@@ -73,8 +73,8 @@ class Library:
     async def read(self, query: Callable[[sqlite3.Connection, Shape], T]) -> T:
         """Runs `query` on a reading connection in a thread. Raises LibraryError.
 
-        For what takes milliseconds, however large the library. A cancel abandons the thread, which gives its
-        connection back by itself.
+        For what takes milliseconds, however large the library, and for what a run or an undo begins with. A cancel
+        abandons the thread, which gives its connection back by itself.
         """
         return await self._read_in_thread(query, self._limiter)
 

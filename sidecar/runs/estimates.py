@@ -77,11 +77,11 @@ async def preview(library: Library, settings: Settings, version: ApiVersion, par
     Raises RpcError -32602 for unknown ids and for too many requests, -32013 when no request can be made,
     LibraryError.
     """
-    selection = await library.read(chosen(params.file_ids, params.batch_size or settings.batch_size))
+    selection = await library.scan(chosen(params.file_ids, params.batch_size or settings.batch_size))
     if selection.total_batches > MOST_PREVIEWED:
         many = f"{selection.total_batches:,} requests; at most {MOST_PREVIEWED} are shown at once"
         raise invalid_params(f"`file_ids`: these files make {many}. Name fewer files or a larger `batch_size`.")
-    requests = await library.read(lambda c, shape: list(_requests(c, shape, settings, selection)))
+    requests = await library.scan(lambda c, shape: list(_requests(c, shape, settings, selection)))
     try:
         await loaded()
         from sidecar.gemini.preview import body_sizes  # noqa: PLC0415 - see `gemini.opening`

@@ -155,7 +155,7 @@ def _whole_number(value: Any) -> int | None:
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:
-    """The strings of a list (absent: none; one text: its parts between commas or semicolons); None for what else."""
+    """The strings of a list (absent: none; one text: its parts between commas or semicolons); None for else."""
     if value is None:
         return ()
     if isinstance(value, str):
