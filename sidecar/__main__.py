@@ -17,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sidecar.command_line import STOPPED, parse  # noqa: PLC0415
     from sidecar.process import stdio, unpacked  # noqa: PLC0415
 
-    options = parse(argv)
+    try:
+        options = parse(argv)
+    except SystemExit as end:
+        return _said(end.code if isinstance(end.code, int) else 0)
     # Until the server stands there is nothing to lose: a signal is a clean end (CONTRACT section 1).
     code_if_stopped = 0 if options.command is None else STOPPED
     _at_signals(lambda *_: unpacked.leave(code_if_stopped))
@@ -36,6 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = terminal.run(options)
     _at_signals(signal.SIG_IGN)  # one that comes while the interpreter ends would end it in its own way
     return code
+
+
+def _said(code: int) -> int:
+    """The exit code, once what was asked for (`--help`) is written, or cannot be."""
+    from sidecar.process.output import Output  # noqa: PLC0415 - no other start pays for it
+
+    if sys.stdout is None:
+        return code
+    output = Output(sys.stdout)
+    output.flush()
+    if output.complaint and sys.stderr is not None:
+        sys.stderr.write(output.complaint + "\n")
+    return code or int(bool(output.complaint))
 
 
 def _at_signals(action: Callable[[int, object], object] | signal.Handlers) -> None:

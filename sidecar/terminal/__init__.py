@@ -22,9 +22,10 @@ from typing import Final, TextIO, cast
 import trio
 
 from sidecar.process import logs
+from sidecar.process.output import Output
 from sidecar.settings import read_file, resolve
 from sidecar.terminal import afterwards, figures, tag
-from sidecar.terminal.display import Output, sorry
+from sidecar.terminal.display import sorry
 from sidecar.terminal.session import Command, with_signals
 
 log = logging.getLogger(__name__)
@@ -45,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
     output, errors = Output(sys.stdout), Output(sys.stderr)
     sys.stdout, sys.stderr = cast("TextIO", output), cast("TextIO", errors)
     code = _run(options)
-    if output.fault is not None:
-        return sorry(f"The output could not be written: {output.fault.strerror}.", code or 1)
-    return code
+    return sorry(output.complaint, code or 1) if output.complaint else code
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -3,14 +3,10 @@
 Whatever comes from the library or from Gemini is made printable here, so no command has to think of it.
 """
 
-import errno
-import io
-import os
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, TextIO, TypeVar
+from collections.abc import Container, Iterable, Sequence
+from typing import Final, TypeVar
 
 import trio
 from rich import progress as bars
@@ -27,45 +23,6 @@ T = TypeVar("T")
 
 SELECTED_ROWS: Final = 12
 _REFRESH_SECONDS: Final = 0.1
-
-
-class Output:
-    """stdout or stderr, given up where it cannot be written: what a command does is not cut short by that.
-
-    `fault` is what went wrong; that nobody reads any more (`| head`) is nothing wrong.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a code page may lack what stands in file names
-        self._stream = stream
-        self.fault: OSError | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        with self._giving_up():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._giving_up():
-            self._stream.flush()
-
-    @contextmanager
-    def _giving_up(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            # Windows says EINVAL of a pipe whose reader has gone: https://github.com/python/cpython/issues/79935
-            if not isinstance(error, BrokenPipeError) and (os.name, error.errno) != ("nt", errno.EINVAL):
-                self.fault = error
-            # What waits in the stream's buffer must go somewhere, else the interpreter complains at exit:
-            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
 
 
 class _Words(bars.ProgressColumn):

@@ -157,6 +157,30 @@ async def test_a_reader_that_goes_away_stops_neither_a_run_nor_makes_a_noise(she
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a device that is always full")
+@pytest.mark.parametrize("asked", ["--help", "--version", "tag --help"])
+@pytest.mark.parametrize(
+    ("to", "code", "sentence"),
+    [
+        (">&-", 0, None),
+        ("| true", 0, ""),
+        (">/dev/full", 1, "The output could not be written: No space left on device.\n"),
+    ],
+)
+async def test_help_that_nobody_can_read_makes_no_noise(
+    asked: str, to: str, code: int, sentence: str | None
+) -> None:
+    with trio.fail_after(LIMIT_SECONDS):
+        ended = await trio.run_process(
+            ["bash", "-c", f'set -o pipefail; "$@" {to}', "bash", *harness.command(), *asked.split()],
+            env=environment() | {"PYTHONUNBUFFERED": ""},  # with it argparse itself swallows what went wrong
+            capture_stderr=True,
+            check=False,
+        )
+    assert ended.returncode == code
+    assert sentence is None or ended.stderr.decode() == sentence  # else it is told on stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a device that is always full")
 @pytest.mark.parametrize(
     ("to", "code", "sentence"),
     [(">&-", 0, ""), (">/dev/full", 1, "The output could not be written: No space left on device.\n")],
