@@ -219,6 +219,7 @@ REFUSED = {
     "a tag of another type": (_set("pub", "calm"), "valid_tag"),
     "a retired tag": (_set("pub", "place:camp"), "valid_tag"),
     "another word than REMOVE": (_set("pub", "remove"), "valid_tag"),
+    "a blank": (_set(" - ", "place:inn"), "invalid_tag"),
     "a tag of the vocabulary": (_set("place:tavern", "place:inn"), "invalid_tag"),
     "a spelling of one": (_set("Place / Tavern", "place:inn"), "invalid_tag"),
     "no type": (_set("pub", "place:inn", "colour"), "tag_type"),

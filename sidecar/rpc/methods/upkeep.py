@@ -36,6 +36,8 @@ async def set_tag_mapping(app: App, params: SetMappingParams) -> Answer[TagMappi
     def write(transaction: Transaction) -> tuple[Tables | None, TagMapping]:
         tables = knowledge.newer(transaction)
         vocabulary = tables.vocabulary if tables else knowledge.vocabulary
+        if not normalise(params.invalid_tag):
+            raise invalid_params("`invalid_tag`: this is no tag.")
         if vocabulary.find(kind, params.invalid_tag) is not None:
             raise invalid_params(f"`invalid_tag`: this is a {kind} of the vocabulary, so it is never mapped.")
         valid = REMOVE if params.valid_tag == REMOVE else vocabulary.find(kind, params.valid_tag)
