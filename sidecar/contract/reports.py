@@ -14,7 +14,6 @@ from sidecar.contract.values import (
     TAG_TYPE,
     USAGE,
     BatchNumber,
-    BatchSeconds,
     FailedInBatch,
     FilePath,
     SkippedInBatch,
@@ -65,8 +64,8 @@ class BatchRow(Struct, frozen=True):
     """One finished batch of a run. `elapsed_seconds` is since the run's start, `seconds` its own time."""
 
     batch: BatchNumber
-    elapsed_seconds: Annotated[float, means("Seconds from the run's beginning to the batch's saving.")]
-    seconds: BatchSeconds
+    elapsed_seconds: Annotated[float, means("Seconds from the run's beginning until the batch could be saved.")]
+    seconds: Annotated[float, means("From the batch's reading until it could be saved, in seconds.")]
     tagged: TaggedInBatch
     failed: FailedInBatch
     skipped: SkippedInBatch

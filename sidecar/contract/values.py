@@ -38,7 +38,7 @@ CurrentBatch = Annotated[int, means("How many batches are finished.")]
 TotalBatches = Annotated[int, means("Batches that the files make.")]
 ElapsedSeconds = Annotated[float, means("Seconds since the run began, waits included.")]
 
-Requests = Annotated[int, means("Requests to Gemini.")]
+Requests = Annotated[int, means("Requests to Gemini; tries that found no connection count, too.")]
 PromptTokens = Annotated[int, means("Tokens of the requests, cached ones included.")]
 OutputTokens = Annotated[int, means("Tokens of the answers.")]
 
@@ -50,7 +50,7 @@ FailedInBatch = Annotated[int, means("Files of the batch that could not be tagge
 SkippedInBatch = Annotated[
     int, means("Files of the batch that someone else changed, deleted or excluded in the meantime.")
 ]
-BatchSeconds = Annotated[float, means("From the batch's first request to its commit, in seconds.")]
+BatchSeconds = Annotated[float, means("From the batch's reading to its commit, in seconds.")]
 
 FilePath = Annotated[str, means("Where the file lies, as the library has it.")]
 TagValue = Annotated[str, means("The tag, as the vocabulary or the library spells it.")]

@@ -108,7 +108,7 @@ export interface Estimate {
   total_files: number;
   /** Batches that the files make. */
   total_batches: number;
-  /** Requests to Gemini. */
+  /** Requests to Gemini; tries that found no connection count, too. */
   requests: number;
   /** Tokens of the requests, cached ones included. */
   prompt_tokens: number;
@@ -122,7 +122,7 @@ export interface CostEstimate {
   total_files: number;
   /** Batches that the files make. */
   total_batches: number;
-  /** Requests to Gemini. */
+  /** Requests to Gemini; tries that found no connection count, too. */
   requests: number;
   /** Tokens of the requests, cached ones included. */
   prompt_tokens: number;
@@ -238,7 +238,7 @@ export interface RunDetails {
 
 /** What Gemini was asked and what it counted. `cached_tokens` are part of `prompt_tokens`. */
 export interface Usage {
-  /** Requests to Gemini. */
+  /** Requests to Gemini; tries that found no connection count, too. */
   requests: number;
   /** Requests that repeated one; `requests` counts them too. */
   retries: number;
@@ -412,9 +412,9 @@ export interface ReasonCount {
 export interface BatchRow {
   /** The batch's number in its run, from 1. */
   batch: number;
-  /** Seconds from the run's beginning to the batch's saving. */
+  /** Seconds from the run's beginning until the batch could be saved. */
   elapsed_seconds: number;
-  /** From the batch's first request to its commit, in seconds. */
+  /** From the batch's reading until it could be saved, in seconds. */
   seconds: number;
   /** Files of the batch whose tags are committed; in a dry run, whose proposals are. */
   tagged: number;
@@ -597,7 +597,7 @@ export interface BatchReport {
   skipped: number;
   /** Requests that the batch took. */
   attempts: number;
-  /** From the batch's first request to its commit, in seconds. */
+  /** From the batch's reading to its commit, in seconds. */
   seconds: number;
   /** The batch's failed and skipped files, each with its reason. */
   failures: FileFailure[];
