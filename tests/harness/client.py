@@ -65,6 +65,7 @@ class Client:
         self.runs: dict[str, tuple[int, int]] = {}
         self._asked: dict[str, tuple[str, int]] = {}
         self._changed = trio.lowlevel.ParkingLot()
+        self._sending = trio.Lock()
         self._last_id = 0
 
     # --- to the process -------------------------------------------------------------------------
@@ -76,15 +77,17 @@ class Client:
             self._expect_line(part)
         whole = line + b"\n"
         with trio.fail_after(DEADLINE_SECONDS):
-            for piece in map(bytes, zip(whole, strict=True)) if bytewise else (whole,):
-                await self.process.stdin.send_all(piece)
+            async with self._sending:
+                for piece in map(bytes, zip(whole, strict=True)) if bytewise else (whole,):
+                    await self.process.stdin.send_all(piece)
 
     async def send(self, method: str, **params: Any) -> int:
         """A request whose answer nobody waits for; its id."""
         self._last_id += 1
-        call = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}
+        number = self._last_id
+        call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         await self.send_line(json.dumps(call).encode())
-        return self._last_id
+        return number
 
     async def notify(self, method: str, **params: Any) -> None:
         """A call that gets no answer."""
