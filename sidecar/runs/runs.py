@@ -41,7 +41,7 @@ from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.progress import completion, retold
 from sidecar.runs.run_lock import run_active, take_run_lock
 from sidecar.runs.slot import Slot
-from sidecar.runs.starting import Asked, Starter, asked_again, asked_by
+from sidecar.runs.starting import StartCall, Starter, call_again, call_over
 from sidecar.runs.summary import ended_progress
 from sidecar.runs.under_way import ActiveRun, Revision
 from sidecar.settings import Settings
@@ -77,15 +77,15 @@ class Runs:
 
     async def start(self, params: AutoTagParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run, held until it is released. Raises RpcError, LibraryError."""
-        return await self._start(asked_by(params), settings)
+        return await self._start(call_over(params), settings)
 
     async def retry(self, params: RetryParams, settings: Settings) -> tuple[Started, ActiveRun | None]:
         """Starts a run over what failed in an earlier one, in its mode. Raises RpcError, LibraryError."""
-        return await self._start(asked_again(params, self.archive, self._library), settings)
+        return await self._start(call_again(params, self.archive, self._library), settings)
 
-    async def _start(self, asked: Asked, settings: Settings) -> tuple[Started, ActiveRun | None]:
+    async def _start(self, call: StartCall, settings: Settings) -> tuple[Started, ActiveRun | None]:
         async def begin() -> tuple[Started, ActiveRun | None]:
-            started, active = await self._starter.started(asked, settings, self.budget)
+            started, active = await self._starter.started(call, settings, self.budget)
             if active is not None:  # no checkpoint before this: a lock that was taken is always given back
                 self._slot.fill(active)
                 self._nursery.start_soon(self._live, active)

@@ -25,7 +25,7 @@ from sidecar.settings import Settings
 _NOTHING = Started(None, "nothing_to_do", "No untagged files found", 0, 0)
 
 
-class Asked(Struct, frozen=True):
+class StartCall(Struct, frozen=True):
     """A call that starts a run. `params` are read anew wherever the files are chosen.
 
     `named`: a person has named the files.
@@ -35,16 +35,16 @@ class Asked(Struct, frozen=True):
     named: bool
 
 
-def asked_by(params: AutoTagParams) -> Asked:
+def call_over(params: AutoTagParams) -> StartCall:
     """A run over the files that a call names, or over all that are untagged."""
 
     async def as_they_are() -> AutoTagParams:
         return params
 
-    return Asked(as_they_are, named=params.file_ids is not None)
+    return StartCall(as_they_are, named=params.file_ids is not None)
 
 
-def asked_again(params: RetryParams, archive: Archive, library: Library) -> Asked:
+def call_again(params: RetryParams, archive: Archive, library: Library) -> StartCall:
     """A run over what failed in an earlier one, in its mode."""
 
     async def what_failed() -> AutoTagParams:
@@ -57,7 +57,7 @@ def asked_again(params: RetryParams, archive: Archive, library: Library) -> Aske
         again = await library.read(lambda c, _: queries.still_untagged(c, failed))
         return AutoTagParams(file_ids=again, mode=booked.mode, dry_run=booked.dry_run)
 
-    return Asked(what_failed, named=False)
+    return StartCall(what_failed, named=False)
 
 
 class Starter(Struct, frozen=True):
@@ -69,7 +69,9 @@ class Starter(Struct, frozen=True):
     delays: Delays
     emit: Callable[[Event], None]
 
-    async def started(self, asked: Asked, settings: Settings, budget: Budget) -> tuple[Started, ActiveRun | None]:
+    async def started(
+        self, call: StartCall, settings: Settings, budget: Budget
+    ) -> tuple[Started, ActiveRun | None]:
         """A run that is booked, holds the run lock and is not yet let go; None where there is nothing to do.
 
         Raises RpcError, LibraryError.
@@ -78,17 +80,17 @@ class Starter(Struct, frozen=True):
             lock = await take_run_lock(self.library)
         except (RpcError, LibraryError):
             # What is amiss with the call itself comes first.
-            _, selection = await self._choice(asked, settings)
+            _, selection = await self._choice(call, settings)
             if selection.total_files:
                 raise
             return _NOTHING, None
         async with AsyncExitStack() as until_under_way:
             until_under_way.push_async_callback(given_back, lock)
-            params, selection = await self._choice(asked, settings)
+            params, selection = await self._choice(call, settings)
             if not selection.total_files:
                 return _NOTHING, None
             plan, allowance = await book(
-                self.library, self.knowledge, budget, params, settings, selection, named=asked.named
+                self.library, self.knowledge, budget, params, settings, selection, named=call.named
             )
             version = self.versions.at(settings.base_url)
             held_until = self.delays.until(plan.settings)
@@ -98,11 +100,11 @@ class Starter(Struct, frozen=True):
         started = Started(plan.run_id, "started", "Auto-tagging started", total_files, total_batches)
         return started, ActiveRun(run, lock)
 
-    async def _choice(self, asked: Asked, settings: Settings) -> tuple[AutoTagParams, Selection]:
+    async def _choice(self, call: StartCall, settings: Settings) -> tuple[AutoTagParams, Selection]:
         """Raises RpcError for named files that do not exist, and without a key where there is something to tag."""
-        params = await asked.params()
+        params = await call.params()
         batch_size = params.batch_size or settings.batch_size
-        selection = await self.library.read(chosen(params.file_ids, batch_size, named=asked.named))
+        selection = await self.library.read(chosen(params.file_ids, batch_size, named=call.named))
         if selection.total_files and not settings.api_key:
             raise RpcError(
                 Code.NO_API_KEY, "No Gemini API key is set. Enter one in the settings (GEMINI_API_KEY)."
