@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 SELECTED_ROWS: Final = 12
 _REFRESH_SECONDS: Final = 0.1
+_NARROWEST_COLUMN: Final = 9
+"""Characters, borders included: narrower ones hold no words."""
 
 
 class _Words(bars.ProgressColumn):
@@ -92,8 +94,18 @@ class Display:
     def table(
         self, title: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[int] = ()
     ) -> None:
-        """A table; away from a terminal a line for each row. `numbers`: the columns that are set to the right."""
+        """A table; a line for each row away from a terminal, and for each cell where a terminal is narrow.
+
+        `numbers`: the columns that are set to the right.
+        """
         cells = [[printable(cell) for cell in row] for row in rows]
+        if self.console.is_terminal and self.console.width < _NARROWEST_COLUMN * len(names):
+            self.say(title)
+            for row in cells:
+                self.say("")
+                for name, cell in zip(names, row, strict=True):
+                    self.say(f"{name}: {cell}")
+            return
         if self.console.is_terminal:
             # Not as the table's own title: that is broken where the table is narrow.
             self.console.print(Text(f"\n{title}", "bold"))

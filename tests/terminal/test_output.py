@@ -88,6 +88,17 @@ async def test_a_terminal_gets_tables_that_no_file_name_can_disturb(shell: Shell
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+async def test_a_terminal_too_narrow_for_a_table_gets_a_line_for_each_cell(shell: Shell) -> None:
+    command = [*harness.command(), "tag", "--dry-run", "--database", str(shell.library)]
+    printed = without_escapes(await on_a_terminal(command, shell, columns=40))
+    with closing(sqlite3.connect(shell.library)) as connection:
+        paths = {path for (path,) in connection.execute("SELECT file_path FROM audio_files")}
+    sounds = [line.removeprefix("Sound: ") for line in printed if line.startswith("Sound: ")]
+    assert sounds and all(any(path.endswith(sound) for path in paths) for sound in sounds)
+    assert sum(line.startswith("Genre: ") for line in printed) == len(sounds)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 async def test_the_bar_turns_before_the_first_answer_and_takes_no_thread_for_it(
     shell: Shell, tmp_path: Path
 ) -> None:
