@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,6 +227,18 @@ def test_an_item_of_wrong_shape_breaks_what_is_not_served(wrong: Any) -> None:
 )
 def test_what_is_no_text_among_a_files_tags_is_left_out(odd: Any) -> None:
     assert read([odd, item(2)]) == WHOLE
+
+
+@pytest.mark.parametrize("field", ["occasions", "keywords"])
+def test_occasions_or_keywords_that_hold_no_text_at_all_are_left_out_too(field: str) -> None:
+    odd = msgspec.structs.replace(TAGS, **{field: ()})
+    assert read([item(1, **{field: [7]}), item(2)]) == Reading({0: odd, 1: TAGS}, (), ())
+
+
+def test_of_texts_that_no_tag_is_as_long_as_nothing_is_kept() -> None:
+    longest = "x" * MAX_TAG_LENGTH
+    tags = msgspec.structs.replace(TAGS, moods=("eerie", longest))
+    assert read([item(1, moods=["eerie", longest, longest + "x"]), item(2)]).usable[0] == tags
 
 
 @pytest.mark.parametrize("text", ["", "null", "42", '"text"', "Sorry, I can't.", "<html></html>", "{", "["])

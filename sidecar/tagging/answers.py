@@ -142,7 +142,9 @@ def _item(value: Any) -> tuple[int, RawTags | None]:
     genres, moods, occasions, keywords = lists
     tags = _tags(genres[0] if genres else None, moods, occasions, keywords)
     # What is no text among a file's tags is left out, as long as the others could do.
-    return (number, tags) if tags.could_do or all(map(_is_all_text, told)) else (0, None)
+    if not (tags.could_do or all(map(_is_all_text, told))):
+        return 0, None
+    return number, tags
 
 
 def _whole_number(value: Any) -> int | None:

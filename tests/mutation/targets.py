@@ -50,10 +50,10 @@ EXPLAINED: dict[str, dict[str, str]] = {
         "class Params(Struct, frozen=True, forbid_unknown": "`decode_params` has refused unknown names before",
     },
     "sidecar.tagging.answers": {
+        "MAX_TAG_LENGTH = 1001": "the test takes the number from here",
         "MOST_ENTRIES = 5001": "how many is our choice; the test takes the number from here",
         "continue → pass": "nothing follows in the loop",
         "return (0, None) → return (1, None)": "the id of a wrong shape is not looked at",
-        "= (strings for strings in lists)": "none is None there; the `or` tells mypy so",
         "1000001.0": "such ids are beyond any count of files",
         "MOST_VALUES = 2001": "the tests go by its name",
         "MOST_FALSE_STARTS = 9": "the tests go by its name",
