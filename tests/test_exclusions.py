@@ -2,13 +2,14 @@
 
 import fnmatch
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.tagging.exclusions import Exclusions
-from sidecar.tagging.paths import relative_path
+from sidecar.tagging.paths import common_root, relative_path
 
 ROOT = "/home/ann/Music/"
 
@@ -36,6 +37,8 @@ ROOT = "/home/ann/Music/"
         ("./Dungeon/*", "/home/ann/Music/Dungeon/Drips.mp3"),
         ("Crowd [loop].mp3", "/home/ann/Music/Crowd [loop].mp3"),
         ("Crowds [loop]", "/home/ann/Music/Crowds [loop]/One.mp3"),
+        ("Dungeon/Private/*", "/home/ann/Music/Dungeon/Rain/../Private/Diary.mp3"),
+        ("Music/Private/*", "asset://localhost/%2Fhome%2Fann%2FMusic%2FPrivate%2FDiary.mp3"),
     ],
 )
 def test_a_glob_covers_a_path(glob: str, path: str) -> None:
@@ -113,6 +116,31 @@ def test_a_glob_covers_what_trying_every_combination_says(glob: list[str], path:
         for text in (path, relative_path(path, "/elsewhere/"))
     )
     assert Exclusions([plain]).cover(1, path, "/elsewhere/") == covered
+
+
+TOPS = ("", "/home/ann/", "C:\\Users\\ann\\", "\\\\?\\D:\\", "\\\\nas\\", "file://", "asset://localhost/", "../")
+FOLDERS = ["/", "\\", "//", "../", "./", ":", "home/", "ann/", "%2F", "%2E."]
+LETTERS = ["a", "A", "b", "%61", "\u00e9", "\u00df", "\u0130", "e\u0301", "\u0301", "\u0338", "\0"]
+PIECES = FOLDERS + LETTERS
+
+
+@given(
+    st.builds(str.__add__, st.sampled_from(TOPS), st.lists(st.sampled_from(PIECES), max_size=3).map("".join)),
+    st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join), min_size=1, max_size=2),
+    st.data(),
+)
+def test_a_glob_is_tried_on_the_path_as_sent_and_on_the_whole_path(
+    folder: str, names: list[str], data: st.DataObject
+) -> None:
+    def plain(text: str) -> str:
+        return unicodedata.normalize("NFC", text.replace("\\", "/").replace("\0", "").casefold())
+
+    paths = [folder + name for name in names]
+    root = common_root(min(paths), max(paths))
+    tried = [plain(text) for text in (paths[0], relative_path(paths[0], root))]
+    start = data.draw(st.integers(0, len(tried[1])))
+    part = data.draw(st.just(tried[1][start:]) | st.sampled_from(PIECES).map(plain)).replace("?", "")
+    assert Exclusions([f"*{part}*"]).cover(1, paths[0], root) == any(part in text for text in tried)
 
 
 def test_a_file_is_excluded_by_its_id() -> None:
