@@ -1,6 +1,5 @@
 """Every method's params, and how they are decoded: strictly, unknown fields refused by name."""
 
-import re
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -8,6 +7,7 @@ from msgspec import Meta, Struct
 
 from sidecar.contract.addresses import base_url_fault
 from sidecar.contract.errors import invalid_params
+from sidecar.contract.in_words import in_words
 from sidecar.contract.values import (
     CURRENCY,
     FILE_ID,
@@ -272,27 +272,4 @@ def decode_params(kind: type[P], raw: bytes | None) -> P:
     try:
         return msgspec.convert(_without_nulls(given), kind)
     except msgspec.ValidationError as error:
-        raise invalid_params(_in_words(str(error))) from None
-
-
-_OUT_OF_BOUNDS = re.compile(
-    r"Expected `(?:(?P<text>str)|[a-z]+)` (?:of length )?(?P<sign>>=|<=|>) (?P<bound>[0-9.e+-]+)"
-    r" - at `\$\.(?P<place>[^`]+)`"
-)
-_OF_ANOTHER_FORM = re.compile(r"Expected `str` matching regex .+ - at `\$\.(?P<place>[^`]+)`", re.DOTALL)
-_FORMS = {"model": "no model has such a name", "base_url": "begins with http:// or https://, without blanks"}
-_SIGNS = {">=": "at least", "<=": "at most", ">": "more than"}
-"""No parameter has a bound of another kind, nor a list one: what comes then is told in msgspec's words."""
-
-
-def _in_words(refusal: str) -> str:
-    """A sentence: of what a page of settings may run into, for the person who reads it."""
-    if (found := _OF_ANOTHER_FORM.fullmatch(refusal)) is not None:
-        return f"`{found['place']}`: {_FORMS[found['place']]}."
-    if (found := _OUT_OF_BOUNDS.fullmatch(refusal)) is None:
-        return f"{refusal}.".replace("`$.", "`")
-    bound, unit = found["bound"], ""
-    if found["text"]:
-        unit = " character" if bound == "1" else " characters"
-    number = f"{int(bound):,}" if bound.removeprefix("-").isdecimal() else f"{float(bound):,.10g}"
-    return f"`{found['place']}`: {_SIGNS[found['sign']]} {number}{unit}."
+        raise invalid_params(in_words(str(error), kind)) from None
