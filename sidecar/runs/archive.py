@@ -128,5 +128,8 @@ def _interrupted(summary: RunSummary, dead: str | None) -> RunSummary:
 
 def no_such_run(run_id: str | None) -> RpcError:
     """-32002."""
-    text = "There is no run yet." if run_id is None else f"There is no run `{run_id[:80]}` in this library."
-    return RpcError(Code.NO_SUCH_RUN, text)
+    if run_id is None:
+        return RpcError(Code.NO_SUCH_RUN, "There is no run yet.")
+    if not run_id.strip():
+        return RpcError(Code.NO_SUCH_RUN, "The run's id is empty. Choose one of the library's runs.")
+    return RpcError(Code.NO_SUCH_RUN, f"There is no run `{run_id[:80]}` in this library.")

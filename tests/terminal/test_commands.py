@@ -219,7 +219,9 @@ async def test_an_empty_run_id_is_no_run_and_not_the_latest(shell: Shell, comman
     await shell("tag")
     await shell("tag", "--dry-run")
     before = shell.tags()
-    assert await shell(command, "--run", "", code=1) == ["There is no run `` in this library."]
+    assert await shell(command, "--run", "", code=1) == [
+        "The run's id is empty. Choose one of the library's runs."
+    ]
     assert shell.tags() == before
 
 
