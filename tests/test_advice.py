@@ -51,8 +51,13 @@ ENDS = {
     ),
     "budget": (
         Allowance(Budget(2, None, BudgetPeriod.RUN), "2026-03-01", Usage(), 1000).end,
-        "The budget of 2 requests a run is used up. Raise it, or start tagging again later: it goes "
-        "on where it stopped.",
+        "The budget of 2 requests a run is used up. Raise the budget to get further in one run, and start tagging "
+        "again: it goes on where it stopped.",
+    ),
+    "a day's budget": (
+        Allowance(Budget(None, 1, BudgetPeriod.DAY), "2026-03-01", Usage(), 1000).end,
+        "The budget of 1 token a day is used up. Raise the budget or wait until midnight UTC, and start tagging "
+        "again: it goes on where it stopped.",
     ),
     "disk": (
         ended_by(LibraryError(Fault.FULL)),

@@ -45,8 +45,9 @@ class Allowance:
             for bound, unit in ((budget.max_requests, "request"), (budget.max_tokens, "token"))
             if bound is not None
         ]
+        how = "or wait until midnight UTC" if budget.per is BudgetPeriod.DAY else "to get further in one run"
         return End(
             RunStatus.QUOTA_EXHAUSTED,
             f"The budget of {' and '.join(bounds)} a {budget.per} is used up.",
-            "Raise it, or {again} later: it {goes_on}.",
+            f"Raise the budget {how}, and {{again}}: it {{goes_on}}.",
         )

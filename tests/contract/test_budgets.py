@@ -50,8 +50,8 @@ async def test_a_budget_a_run_ends_it_at_a_batchs_end_and_the_next_goes_on(tmp_p
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"dry_run": True}, "start the dry run again later: it begins at the first file. "),
-        ({"file_ids": [*range(1, 41)]}, "start tagging the same files again later: it begins at the first file. "),
+        ({"dry_run": True}, "start the dry run again: it begins at the first file. "),
+        ({"file_ids": [*range(1, 41)]}, "start tagging the same files again: it begins at the first file. "),
     ],
 )
 async def test_a_run_that_does_not_go_on_does_not_say_so(
