@@ -56,7 +56,9 @@ async def test_what_stands_in_the_place_of_the_locks_file_is_not_put_down_to_the
     elif obstacle == "a link":
         lock.symlink_to(elsewhere)
     error = await refusal(path)
-    assert "`.auto-tag-lock` behind) cannot be made" in error.message and "disk" not in error.message
+    assert (
+        "`.auto-tag-lock`" in error.message and "cannot be made" in error.message and "disk" not in error.message
+    )
     assert error.data == DatabaseErrorData(DatabaseKind.READ_ONLY)
     assert elsewhere.read_text() == "of somebody else"
 

@@ -44,8 +44,8 @@ SENTENCES: dict[Fault, str] = {
     "old one; start again with the new one.",
     Fault.NO_LOCKS: "The disk that the library lies on does not lock files, and without a lock two runs could get "
     "in each other's way. Move the library to a disk of this computer.",
-    Fault.NO_LOCK_FILE: "The file that keeps a second run out (beside the library, named as it is with "
-    "`.auto-tag-lock` behind) cannot be made. Remove what is in its place, or give the library a shorter name.",
+    Fault.NO_LOCK_FILE: "The file that keeps a second run out cannot be made. It lies beside the library and is "
+    "called like it, with `.auto-tag-lock` added. Remove what is in its place, or shorten the library's name.",
     Fault.NO_ANSWER: "The disk that the library lies on does not answer. Check the connection to it; what is "
     "under way goes on once it answers again.",
 }

@@ -34,12 +34,12 @@ BLOCKED = NotTagged(Reason.BLOCKED, "Gemini's content filter blocked this file."
 UNUSABLE = NotTagged(Reason.BAD_RESPONSE, "Gemini's answer for this file could not be used.")
 NO_TAGS = NotTagged(
     Reason.INVALID_TAGS,
-    "Gemini's tags for this file lack a valid genre, a valid mood, or an occasion and keyword.",
+    "Gemini gave this file no valid genre, no valid mood, or neither a valid occasion nor a valid keyword.",
 )
 RETIRED_SINCE = NotTagged(
     Reason.INVALID_TAGS,
-    "Tags that the dry run relied on have left the vocabulary since then; what is left lacks a genre, a mood, or "
-    "an occasion and keyword.",
+    "Tags that the dry run relied on have left the vocabulary since then; what is left has no genre, no mood, or "
+    "neither an occasion nor a keyword.",
 )
 REFUSED = NotTagged(Reason.DATABASE_ERROR, "The database refused this file's tags.")
 

@@ -145,7 +145,10 @@ def _compared(file: JudgedFile, kind: TagType) -> set[str]:
 
 def _worries(file: JudgedFile, few: float, folders: _Usual, categories: _Usual) -> Iterator[tuple[Worry, str]]:
     if file.held and file.mapped >= file.held:
-        yield Worry.ONLY_MAPPED, "Every tag of it was one that Gemini had spelled in its own way."
+        yield (
+            Worry.ONLY_MAPPED,
+            "Gemini's tags for it were outside the vocabulary: each tag that it has was put in place of one.",
+        )
     if file.held <= few:
         yield Worry.FEW_TAGS, f"It has only {file.held} tag{'' if file.held == 1 else 's'}."
     if unlike := _unlike(file, _folder(file), folders, "its folder", "in its folder"):
