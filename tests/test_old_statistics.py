@@ -37,11 +37,21 @@ def add_tagged(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
     connection.execute("COMMIT")
 
 
+@pytest.fixture(params=["", "weight, note DEFAULT 'none'"], ids=["", "further columns"])
+def further(request: pytest.FixtureRequest) -> str:
+    """Columns of tags that are the shell's alone."""
+    columns: str = request.param
+    return columns
+
+
 @pytest.fixture(params=[0, 3, 30, 300], ids="statistics of {} files".format)
-def opened(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
+def opened(tmp_path: Path, request: pytest.FixtureRequest, further: str) -> Iterator[Opened]:
     """A small library; ANALYZE has seen so many files of it, or has never been called."""
     path, seen = tmp_path / "library.db", SMALL[: request.param]
     create_library(path, files=1)
+    with closing(sqlite3.connect(path)) as shell:
+        for column in filter(None, further.split(", ")):
+            shell.execute(f"ALTER TABLE rpg_tags ADD COLUMN {column}")
     with closing(Opened(path)) as first:
         create_tables(first.connection)
         add_tagged(first.connection, seen)

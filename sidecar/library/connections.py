@@ -24,6 +24,8 @@ _MIGRATED: dict[str, frozenset[str]] = {
 _WRITTEN = frozenset({"audio_files", "rpg_tags", "tag_mapping_cache", "auto_tag_history"})
 """A view may have the columns of one of these, but takes no tags: to be seen before Gemini is paid for them."""
 
+_KNOWN_OF_TAGS: Final = frozenset({"id", "audio_file_id", "tag_type", "tag_value", "created_at"})
+
 _VERBATIM: Final = "//?/"
 """https://learn.microsoft.com/windows/win32/fileio/naming-a-file#win32-file-namespaces, with slashes."""
 
@@ -37,6 +39,16 @@ class Shape(Struct, frozen=True):
     def has(self, table: str, column: str) -> bool:
         """Whether that column may be named in a statement."""
         return column in self.columns.get(table, frozenset())
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The columns of `rpg_tags` that are the shell's alone: kept by a row's id when a run takes the row away.
+
+        Empty where rows have no id. Names that are no text cannot be named.
+        """
+        if not self.has("rpg_tags", "id"):
+            return ()
+        return tuple(sorted(name for name in self.columns["rpg_tags"] - _KNOWN_OF_TAGS if "\ufffd" not in name))
 
 
 def database_uri(path: PurePath, mode: str = "rw") -> str:
@@ -139,6 +151,6 @@ def _views(connection: sqlite3.Connection) -> set[str]:
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> frozenset[str]:
-    """Their names in small letters: SQLite's names have no case."""
+    """Their names in small letters: SQLite's names have no case. Not those of generated columns."""
     rows = connection.execute("SELECT lower(name) FROM pragma_table_info(?)", (table,))
     return frozenset(name for (name,) in rows)

@@ -90,6 +90,14 @@ CREATE TABLE IF NOT EXISTS auto_tag_removed (
     created_at
 );
 CREATE INDEX IF NOT EXISTS auto_tag_removed_by_file ON auto_tag_removed (run, file_id);
+CREATE TABLE IF NOT EXISTS auto_tag_removed_values (
+    run INTEGER NOT NULL,
+    file_id INTEGER NOT NULL,
+    row_id,
+    name TEXT NOT NULL,
+    value,
+    PRIMARY KEY (run, file_id, row_id, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS auto_tag_proposals (
     run INTEGER NOT NULL,
     file_id INTEGER NOT NULL,
@@ -118,18 +126,21 @@ auto_tag_batches    one row a finished batch; batch 0 holds what belongs to none
 auto_tag_latest     which history row our latest tagging of a file left; undone taggings are not in it
 auto_tag_before     the very values that a run wrote over, for its undo: JSON would not keep every byte of them
 auto_tag_removed    the very rows of rpg_tags that a run took away, for its undo
+auto_tag_removed_values     what these held in columns that are the shell's alone; their names are data, for they
+                            come and go. Of rows that an older sidecar has kept nothing is here
 auto_tag_vocabularies   the active tags as a run knew them, by fingerprint
 auto_tag_exclusion_roots    the common roots below which paths were sent while that glob was an exclusion
 """
 
 _ADDED = (("auto_tag_runs", "kind", "TEXT"),)
 """Columns that the tables of an older sidecar lack."""
-_OF_RUNS = (
+_FIRST_OF_RUNS = (
     "auto_tag_batches", "auto_tag_failures", "auto_tag_latest", "auto_tag_before", "auto_tag_removed",
     "auto_tag_proposals",
 )  # fmt: skip
+_OF_RUNS = (*_FIRST_OF_RUNS, "auto_tag_removed_values")
 """Those that name runs by the ids of `auto_tag_runs`."""
-_FIRST = ("auto_tag_runs", *_OF_RUNS, "auto_tag_vocabularies", "auto_tag_exclusions")
+_FIRST = ("auto_tag_runs", *_FIRST_OF_RUNS, "auto_tag_vocabularies", "auto_tag_exclusions")
 """Those that every sidecar has made."""
 
 

@@ -7,7 +7,8 @@ loop, with the library locked meanwhile; so a batch is one step. There are three
 statement that could write to a table with AUTOINCREMENT leaves a mark in `sqlite_sequence` even if it
 adds no row.
 
-Names exactly the columns that CONTRACT section 5 lets us write; everything else keeps its bytes.
+Writes exactly the columns that CONTRACT section 5 lets us write; everything else keeps its bytes. What a row of
+`rpg_tags` that goes holds besides is kept for the undo.
 """
 
 import sqlite3
@@ -83,14 +84,24 @@ def create_procedures(connection: sqlite3.Connection, shape: Shape) -> None:
     create_procedure(connection, "auto_tag_mappings", _NAMES, (_USES,))
 
 
+def identifier(name: str) -> str:
+    """Any name, for a statement; where it is read, behind its table's, or SQLite may take it for a text."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Any text, for a statement that takes no parameters."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def create_procedure(
     connection: sqlite3.Connection, name: str, parameters: Sequence[str], steps: Iterable[str]
 ) -> None:
-    """Makes one whose steps know its parameters as `NEW.…`. Raises sqlite3.Error."""
+    """Makes one, where it is missing, whose steps know its parameters as `NEW.…`. Raises sqlite3.Error."""
     columns = ", ".join(f"0 AS {parameter}" for parameter in parameters)
     body = "".join(f"{step};" for step in steps)
-    connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns}")
-    connection.execute(f"CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
+    connection.execute(f"CREATE TEMP VIEW IF NOT EXISTS {name} AS SELECT {columns}")
+    connection.execute(f"CREATE TEMP TRIGGER IF NOT EXISTS {name} INSTEAD OF INSERT ON {name} BEGIN {body} END")
 
 
 # --- row by row ---------------------------------------------------------------------------------
@@ -122,7 +133,7 @@ def _file_steps(shape: Shape) -> tuple[str, ...]:
 
 def _gone_steps(shape: Shape) -> tuple[str, ...]:
     this = "WHERE audio_file_id = NEW.file_id AND tag_type = NEW.tag_type AND tag_value = NEW.tag_value"
-    return f"{_keep_for_undo(shape)} {this}", f"DELETE FROM rpg_tags {this}"
+    return *_keep_for_undo(shape, this), f"DELETE FROM rpg_tags {this}"
 
 
 def _kept_steps(shape: Shape) -> tuple[str, ...]:
@@ -132,14 +143,21 @@ def _kept_steps(shape: Shape) -> tuple[str, ...]:
         AND (tag_type, CAST(tag_value AS TEXT)) IN (
             SELECT kinds.key, tags.value FROM json_each(NEW.tags) kinds, json_each(kinds.value) tags
         ) IS NOT TRUE"""
-    return f"{_keep_for_undo(shape)} {all_but_these}", f"DELETE FROM rpg_tags {all_but_these}"
+    return *_keep_for_undo(shape, all_but_these), f"DELETE FROM rpg_tags {all_but_these}"
 
 
-def _keep_for_undo(shape: Shape) -> str:
+def _keep_for_undo(shape: Shape, these: str) -> tuple[str, ...]:
     created = "created_at" if shape.has("rpg_tags", "created_at") else "NULL"
     row_id = "id" if shape.has("rpg_tags", "id") else "NULL"
-    return f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
-        SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags"""
+    rows = f"""INSERT INTO auto_tag_removed (run, row_id, file_id, tag_type, tag_value, created_at)
+        SELECT NEW.run, {row_id}, audio_file_id, tag_type, tag_value, {created} FROM rpg_tags {these}"""
+    values = (
+        f"""INSERT OR REPLACE INTO auto_tag_removed_values (run, file_id, row_id, name, value)
+            SELECT NEW.run, audio_file_id, id, {literal(name)}, rpg_tags.{identifier(name)} FROM rpg_tags
+            {these} AND id IS NOT NULL"""
+        for name in shape.further
+    )
+    return rows, *values
 
 
 def _use_steps(shape: Shape) -> tuple[str, ...]:

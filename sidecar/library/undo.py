@@ -5,14 +5,16 @@ changed since, by a person, the shell or a newer run, and stays (CONTRACT sectio
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
 
+from sidecar.library.connections import Shape
 from sidecar.library.own_tables import LATEST
 from sidecar.library.queries import current_tags
 from sidecar.library.refusals import refused
+from sidecar.library.undo_procedures import create_put_back
 from sidecar.library.wanted import WANTED, as_json
 from sidecar.library.writer import Transaction
 from sidecar.tagging.records import Record, read_record
@@ -37,9 +39,12 @@ def undo_files(transaction: Transaction, run: int, ids: Sequence[int]) -> int:
     connection = transaction.connection
     undos = _unchanged(connection, run, ids)
     if transaction.careful:
-        return len(undos) - len(refused(connection, undos, lambda undo: _restore(connection, run, [undo])))
+        stopped = refused(connection, undos, lambda undo: _restore(connection, run, [undo], transaction.shape))
+        if transaction.shape.further:  # the shell may since forbid what it held there then
+            stopped = refused(connection, stopped, lambda undo: _restore(connection, run, [undo]))
+        return len(undos) - len(stopped)
     if undos:
-        _restore(connection, run, undos)
+        _restore(connection, run, undos, transaction.shape)
     return len(undos)
 
 
@@ -59,7 +64,10 @@ def _unchanged(connection: sqlite3.Connection, run: int, ids: Sequence[int]) -> 
     return undos
 
 
-def _restore(connection: sqlite3.Connection, run: int, undos: Sequence[_Undo]) -> None:
+def _restore(connection: sqlite3.Connection, run: int, undos: Sequence[_Undo], shape: Shape | None = None) -> None:
+    """With the columns of `rpg_tags` that are the shell's alone, in a library of that shape; without one these get
+    their defaults.
+    """
     added = [
         (undo.file_id, kind, value)
         for undo in undos
@@ -72,7 +80,31 @@ def _restore(connection: sqlite3.Connection, run: int, undos: Sequence[_Undo]) -
     ]
     _call(connection, "auto_tag_undo_columns", [(run, undo.file_id, undo.tagged_at) for undo in undos])
     _call(connection, "auto_tag_undo_tag", added)
-    _call(connection, "auto_tag_undo_removed", [(run, undo.file_id, undo.record.previous) for undo in undos])
+    removed = {undo.file_id: (run, undo.file_id, undo.record.previous) for undo in undos}
+    if shape is not None and shape.further:
+        for names, ids in _kept(connection, run, removed, shape):
+            _call(connection, create_put_back(connection, shape, names), [removed.pop(file_id) for file_id in ids])
+    _call(connection, "auto_tag_undo_removed", [*removed.values()])
+
+
+def _kept(
+    connection: sqlite3.Connection, run: int, ids: Iterable[int], shape: Shape
+) -> list[tuple[list[str], list[int]]]:
+    """Sets of columns of `shape.further`, each with the files of whose rows they were kept.
+
+    The rows of a file have gone in one transaction, so with the same columns.
+    """
+    rows = connection.execute(
+        """SELECT names, json_group_array(file_id) FROM (
+            SELECT wanted.value AS file_id, (
+                SELECT json_group_array(DISTINCT name) FROM auto_tag_removed_values
+                WHERE run = ? AND file_id = wanted.value
+            ) AS names FROM json_each(?) wanted
+        ) GROUP BY names""",
+        (run, as_json(ids)),
+    ).fetchall()
+    there = ((sorted({*msgspec.json.decode(names)} & {*shape.further}), ids) for names, ids in rows)
+    return [(names, msgspec.json.decode(ids)) for names, ids in there if names]
 
 
 def _call(connection: sqlite3.Connection, procedure: str, rows: Sequence[tuple[object, ...]]) -> None:

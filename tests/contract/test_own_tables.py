@@ -17,6 +17,7 @@ from tests import harness
         "auto_tag_latest",
         "auto_tag_before",
         "auto_tag_removed",
+        "auto_tag_removed_values",
         "auto_tag_proposals",
         "auto_tag_vocabularies",
         "auto_tag_exclusions",

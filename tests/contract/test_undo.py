@@ -29,6 +29,8 @@ def used_by_people(folder: Path) -> Library:
         shell.execute(tag, (1009, 9, "mood", "calm", "2020-01-01 10:00:02"))
         shell.execute("DELETE FROM rpg_tags WHERE id IN (1, 1003)")
         shell.execute(tag, (1, 7, "keyword", "Überbleibsel", 20200101))
+        shell.execute("UPDATE rpg_tags SET luck = NULL WHERE id = 1001")
+        shell.execute("UPDATE rpg_tags SET luck = x'00ff' WHERE id = 1005")
     return library
 
 

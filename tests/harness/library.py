@@ -108,9 +108,18 @@ class Library:
 
 
 def library(folder: Path, files: int = 60, *, with_dates: bool = False, root: str = HOME) -> Library:
-    """A fresh library of that many sounds, with the ids from 1 on, in the folder. They lie below `root`."""
+    """A fresh library of that many sounds, with the ids from 1 on, in the folder. They lie below `root`.
+
+    `rpg_tags` has a further column, of which no two rows hold the same: one that comes back without it is another.
+    """
     path = folder / "ligeia.db"
     create_library(path, files=files, root=root, with_dates=with_dates)
+    columns = "id, audio_file_id, tag_type, tag_value, created_at"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        found = connection.execute(f"SELECT {columns} FROM rpg_tags").fetchall()
+        connection.execute("DELETE FROM rpg_tags")  # while there are rows no default can be computed
+        connection.execute("ALTER TABLE rpg_tags ADD COLUMN luck DEFAULT (random())")
+        connection.executemany(f"INSERT INTO rpg_tags ({columns}) VALUES (?, ?, ?, ?, ?)", found)
     return Library(path)
 
 

@@ -78,7 +78,7 @@ def _difference(file_id: int, expected: dict[str, Any] | None, row: dict[str, An
 
 
 def _compare_tags(world: World, model: Model) -> None:
-    """Rows that stay or come back keep id and date; new ones have ids that no row ever had."""
+    """Rows that stay or come back keep all that they hold; new ones have ids that no row ever had."""
     used = max((entry[0] for entry in model.tags.values() if entry[0]), default=0)
     used = max(used, model.highest_tag_id)
     found = {}
@@ -87,8 +87,8 @@ def _compare_tags(world: World, model: Model) -> None:
         expected = model.tags.get(where)
         if expected is not None and expected[0] is None:
             assert row["id"] > used, f"{where} has an id that was there before"
-            expected[0] = row["id"]
-        found[where] = [row["id"], row["created_at"]]
+            expected[0], expected[2] = row["id"], row["luck"]
+        found[where] = [row["id"], row["created_at"], row["luck"]]
     assert found == model.tags
     model.highest_tag_id = max([used, *(entry[0] for entry in found.values())])
 

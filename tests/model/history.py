@@ -38,7 +38,7 @@ class History(RuleBasedStateMachine):
         self.world = World(path, backoff_base_seconds=0)
         rows = {row["id"]: row for row in self.world.rows("SELECT * FROM audio_files")}
         tags = {
-            (row["audio_file_id"], row["tag_type"], row["tag_value"]): [row["id"], row["created_at"]]
+            (row["audio_file_id"], row["tag_type"], row["tag_value"]): [row["id"], row["created_at"], row["luck"]]
             for row in self.world.rows("SELECT * FROM rpg_tags")
         }
         self.model = Model(rows, tags, {(kind, tag): None for kind in words.KINDS for tag in words.POOL[kind]})
@@ -105,7 +105,8 @@ class History(RuleBasedStateMachine):
             added = execute(
                 "INSERT INTO rpg_tags (audio_file_id, tag_type, tag_value, created_at) VALUES (?, ?, ?, ?)", values
             )
-            self.model.tags[where] = [added.lastrowid, values[-1]]
+            [row] = self.world.rows("SELECT luck FROM rpg_tags WHERE id = ?", added.lastrowid)
+            self.model.tags[where] = [added.lastrowid, values[-1], row["luck"]]
         else:
             changes: dict[str, dict[str, Any]] = {
                 "genre": {"genre": words.GENRES[choice % len(words.GENRES)]},
@@ -125,7 +126,11 @@ class History(RuleBasedStateMachine):
         [row] = self.world.rows("SELECT * FROM audio_files WHERE id = ?", number)
         self.model.files[number] = row
         for tag in self.world.rows("SELECT * FROM rpg_tags WHERE audio_file_id = ?", number):
-            self.model.tags[number, tag["tag_type"], tag["tag_value"]] = [tag["id"], tag["created_at"]]
+            self.model.tags[number, tag["tag_type"], tag["tag_value"]] = [
+                tag["id"],
+                tag["created_at"],
+                tag["luck"],
+            ]
         self.shell = shell_tables(self.world)
 
     @rule(pair=st.sampled_from(words.PAIRS), note=st.none() | st.just("as in the old house rules"))

@@ -109,7 +109,7 @@ class Model(State):
         row["auto_tag_version"] = __version__
         for k in gone:
             del self.tags[k]
-        self.tags |= {k: [None, seconds] for k in tagging["new"]}
+        self.tags |= {k: [None, seconds, None] for k in tagging["new"]}
         run["has_tagged"] = True
         self.taggings.setdefault(file_id, []).append(tagging)
         self.history.setdefault(file_id, []).append(

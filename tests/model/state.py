@@ -24,7 +24,7 @@ def key(pair: Pair) -> Pair:
 class State:
     """What the library holds and what the sidecar's process knows.
 
-    files: id → row. tags: the rows of `rpg_tags`, (file, type, value) → [id, created_at]. history: file →
+    files: id → row. tags: the rows of `rpg_tags`, (file, type, value) → [id, created_at, luck]. history: file →
     its rows, oldest first. taggings: file → those that were not undone, oldest first. cache: unknown tag →
     its row. learnt, given_up: what the process knows of unknown tags besides. runs: oldest first.
     """

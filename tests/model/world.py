@@ -171,13 +171,17 @@ async def _patiently(run: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def make_library(path: Path, files: list[Any], *, with_dates: bool) -> None:
-    """A library of the shell's with `words.POOL` for a vocabulary and such files as `add_file` takes."""
+    """A library of the shell's with `words.POOL` for a vocabulary and such files as `add_file` takes.
+
+    `rpg_tags` has a further column, of which no two rows hold the same.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
         for statement in schema(with_dates=with_dates).split(";"):
             connection.execute(statement)
+        connection.execute("ALTER TABLE rpg_tags ADD COLUMN luck DEFAULT (random())")
         connection.executemany(
             "INSERT INTO tag_vocabulary (tag_type, tag_value) VALUES (?, ?)",
             [(words.TABLE_KIND.get(kind, kind), tag) for kind in words.KINDS for tag in words.POOL[kind]],
