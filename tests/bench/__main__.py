@@ -9,6 +9,7 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main() -> None:
     if options.million:
         measures["size"] = lambda: speed.library_size(1_000_000)
         measures["ids"] = lambda: resources.ids(1_000_000)
+    if unknown := {*(options.only or ())} - {*measures}:
+        sys.exit(f"bench: --only knows {', '.join(measures)}, not {', '.join(sorted(unknown))}")
     console, figures = Console(), list[Figure]()
     for name in options.only or measures:
         with console.status(name):

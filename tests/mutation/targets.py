@@ -7,6 +7,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tests/test_large_answers.py",
     ),
     "sidecar.contract.params": ("tests/test_params.py",),
+    "sidecar.contract.in_words": ("tests/test_params.py",),
     "sidecar.tagging.answers": ("tests/test_answers.py", "tests/test_hostile_answers.py"),
     "sidecar.gemini.policy": ("tests/test_policy.py", "tests/test_policy_sentences.py"),
     "sidecar.gemini.verdicts": ("tests/test_policy.py",),
