@@ -50,6 +50,9 @@ EXPLAINED: dict[str, dict[str, str]] = {
     "sidecar.contract.params": {
         "class Params(Struct, frozen=True, forbid_unknown": "`decode_params` has refused unknown names before",
     },
+    "sidecar.contract.in_words": {
+        "elif issubclass(kind, StrEnum)": "only Python 3.13 refuses to be asked that of a list's type",
+    },
     "sidecar.tagging.answers": {
         "MAX_TAG_LENGTH = 1001": "the test takes the number from here",
         "MOST_ENTRIES = 5001": "how many is our choice; the test takes the number from here",
