@@ -25,7 +25,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "sidecar.library.file": ("tests/writer", "tests/test_store.py", "tests/test_file.py"),
     "sidecar.library.lock": ("tests/test_absent_disk.py", "tests/test_run_lock.py"),
     "sidecar.library.log": ("tests/writer/test_log.py",),
-    "sidecar.library.procedures": ("tests/procedures",),
+    "sidecar.library.procedures": ("tests/procedures", "tests/test_further_columns.py"),
     "sidecar.library.changes": ("tests/procedures",),
     "sidecar.library.refusals": ("tests/procedures",),
 }
