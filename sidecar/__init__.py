@@ -19,8 +19,8 @@ An error of our own (`except Exception`) stops where its damage ends: at a call 
 asked for or written (`runs/run`), a run (`runs/runs`) or its last row (`runs/ends`), a log line, a command.
 
 Apart from the demo, only `gemini/` opens sockets, and only `library/` opens the database. Only `process/stdio.py`
-claims fds 0, 1, 2, which `process/reading.py` reads and `process/pump.py` writes (and `terminal/display.py` 1
-and 2, once they cannot be written).
+claims fds 0, 1, 2, which `process/reading.py` reads and `process/pump.py` writes (and `process/output.py` points 1
+and 2 elsewhere, once they cannot be written).
 """
 
 __version__ = "1.0.0"
