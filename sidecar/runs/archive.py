@@ -67,8 +67,10 @@ class Archive:
 
         saved = await self._library.read(query)
         remembered = self._ended.get(run_id)  # it may have ended during the read
-        others, known = unsaved if remembered is None else remembered[1], {failure.file_id for failure in saved}
-        return [*saved, *(failure for failure in others if failure.file_id not in known)]
+        if remembered is not None:
+            unsaved = remembered[1]
+        known = {failure.file_id for failure in saved}
+        return [*saved, *(failure for failure in unsaved if failure.file_id not in known)]
 
     async def details(self, latest: Progress, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> RunDetails:
         """A progress with its run's failures (`unsaved` as in `failures`) and proposals. Raises LibraryError."""
