@@ -94,8 +94,7 @@ class GeminiClient:
                 _forget_frames(error)
                 failure = self._failure(error, attempt.refusal, flex=flex)
         if failure is None:
-            detail = f"no answer within {settings.request_timeout_seconds:g} s"
-            failure = GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+            failure = self._timeout(attempt.refusal, flex=flex)
         try:
             raise failure
         finally:
@@ -105,12 +104,22 @@ class GeminiClient:
         """What an error stands for: a refusal, if only by its number where its page cannot be read."""
         # What breaks off may come whole another time: then it has to be its number that says so.
         if refusal is not None and (refusal.is_passing or not isinstance(error, httpx.TransportError)):
-            body, model, now = getattr(error, "details", None), self._settings.model, datetime.now(UTC)
-            failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
-            return failure.shown(self._redactor)
+            return self._refused(refusal, getattr(error, "details", None), flex=flex)
         if isinstance(error, httpx.HTTPError | httpx.InvalidURL | ssl.SSLError):
             return _transport_failure(error, self._redactor)
         return _unreadable(error)
+
+    def _timeout(self, refusal: places.Refusal | None, *, flex: bool) -> GeminiError:
+        """What an answer that did not come in time stands for: a refusal, where so much of it came."""
+        if refusal is not None and refusal.is_passing:
+            return self._refused(refusal, None, flex=flex)
+        detail = f"no answer within {self._settings.request_timeout_seconds:g} s"
+        return GeminiError(Failure.TIMEOUT, detail, status="TIMEOUT")
+
+    def _refused(self, refusal: places.Refusal, body: Any, *, flex: bool) -> GeminiError:
+        model, now = self._settings.model, datetime.now(UTC)
+        failure = classify(refusal.status, refusal.headers, body, model=model, flex=flex, now=now)
+        return failure.shown(self._redactor)
 
     def _client(self, version: str, request: Request | None) -> Any:
         """One SDK client for each API version and kind of request.

@@ -99,6 +99,8 @@ def incomplete(error: ImportError | OSError) -> GeminiError:
     )
 
 
+MAY_ASK_FOR_DELAY = frozenset({429, 503, 504})
+"""The HTTP numbers whose answer may say how long to wait."""
 MOST_DETAIL_CHARS = 400
 MOST_STATUS_CHARS = 60
 _DURATION = re.compile(r"^\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(ms|s)?\s*$")
@@ -122,7 +124,7 @@ def classify(
     message = _line(error.get("message"))
     details = [detail for detail in _list(error.get("details")) if isinstance(detail, dict)]
     word = error.get("status") if isinstance(error.get("status"), str) else str(status)
-    delay = _delay(headers, details, message, now) if status in (429, 503, 504) else None
+    delay = _delay(headers, details, message, now) if status in MAY_ASK_FOR_DELAY else None
     kind, detail = _kind(status, message, details, model, flex=flex)
     return GeminiError(
         kind,

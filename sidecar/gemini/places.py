@@ -15,10 +15,13 @@ import httpx
 import trio
 from msgspec import Struct
 
+from sidecar.gemini.failures import MAY_ASK_FOR_DELAY
 from sidecar.gemini.requests import Place
 
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 """Unpacked. A tagging answer for 500 files has some 150 kB; more than this would hold up the event loop."""
+LONGEST_REFUSAL_SECONDS = 5
+"""From the head of an answer that may ask for a delay to its end: all wait for it. Then its number has to do."""
 _TURNS = 3
 """Rounds of the event loop to yield, so that the next request is sent before this answer is parsed (some ms)."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -66,9 +69,11 @@ async def enter(request: httpx.Request) -> None:
 
 
 class _BoundedStream(httpx.AsyncByteStream):
-    """An answer's body, unpacked and bounded in size; `complete` is called after its last byte."""
+    """An answer's body, unpacked and bounded in size; `complete` is called after the last byte of a good one."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, *, zipped: bool, complete: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: httpx.AsyncByteStream, *, zipped: bool, complete: Callable[[], None] | None
+    ) -> None:
         self._stream = stream
         self._zipped = zipped
         self._complete = complete
@@ -84,9 +89,10 @@ class _BoundedStream(httpx.AsyncByteStream):
             yield data
         if packed is not None and packed.is_cut_off:
             raise httpx.ReadError("the answer was cut off")
-        self._complete()
-        for _ in range(_TURNS):
-            await trio.lowlevel.checkpoint()
+        if self._complete is not None:
+            self._complete()
+            for _ in range(_TURNS):
+                await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         # What it read from holds the response, which holds this stream, and 100 KB of request: such a ring would
@@ -121,14 +127,13 @@ async def bound_answer(response: httpx.Response) -> None:
     current = attempt.get()
     if response.status_code != 200:
         current.refusal = Refusal(response.status_code, response.headers)
+    if response.status_code in MAY_ASK_FOR_DELAY:
+        current.place.refused()
+        current.scope.deadline = min(current.scope.deadline, trio.current_time() + LONGEST_REFUSAL_SECONDS)
     response.encoding = "utf-8"  # JSON is that (RFC 8259, 8.1), whatever charset a gateway names
     encoding = response.headers.pop("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):
         raise httpx.DecodingError("the answer is packed in a way that was not asked for")
     if isinstance(response.stream, httpx.AsyncByteStream):
-        complete = _nothing if current.refusal else current.place.leave
+        complete = None if current.refusal else current.place.leave
         response.stream = _BoundedStream(response.stream, zipped=encoding == "gzip", complete=complete)
-
-
-def _nothing() -> None:
-    pass

@@ -67,6 +67,9 @@ class Place(Protocol):
     def check(self) -> None:
         """In the last instant before the first byte (a TLS handshake may lie before it). Raises NotSent."""
 
+    def refused(self) -> None:
+        """Its answer may ask for a delay, but has not been read yet: nobody sends before it has been judged."""
+
     def leave(self) -> None:
         """The turn is over. Idempotent."""
 
@@ -79,6 +82,9 @@ class FreePlace:
 
     def check(self) -> None:
         """Never closed."""
+
+    def refused(self) -> None:
+        """Nobody else to hold."""
 
     def leave(self) -> None:
         """Nothing to give back."""

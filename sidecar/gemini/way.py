@@ -3,6 +3,7 @@
 The only place that waits for Gemini. What it waits for is the pace's to say.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ class Way:
     """Owns the run's CapacityLimiter and its Pace.
 
     Guarantees: at most `pace.concurrency` requests are under way; none leaves while a delay that Gemini
-    asked for runs; a place is held from just before a request's first byte to the last of its answer (of
-    a refusal: until it has been judged), never while waiting; after `close` none leaves.
+    asked for runs, or while an answer is read that may ask for one; a place is held from just before a
+    request's first byte to the last of its answer (of a refusal: until it has been judged), never while
+    waiting; after `close` none leaves.
     """
 
     def __init__(self, pace: Pace, limits: Limits, on_wait: Callable[[], None]) -> None:
@@ -33,6 +35,7 @@ class Way:
         self._limiter = trio.CapacityLimiter(pace.concurrency)
         self._news = trio.Event()
         self._under_way: set[trio.CancelScope] = set()
+        self._unjudged: set[Turn] = set()
         self._end_of_outage: End | None = None
 
     def close(self) -> None:
@@ -44,9 +47,8 @@ class Way:
         await trio.sleep_until(not_before)
         if self._is_closed:
             await trio.sleep_forever()
-        while (
-            seconds := self.pace.wait_seconds(now := trio.current_time())
-        ) > 0 and now < self.pace.outage_ends_at:
+        while not self._is_free(now := trio.current_time()) and now < self.pace.outage_ends_at:
+            seconds = self.pace.wait_seconds(now) or math.inf
             with trio.CancelScope(deadline=min(now + seconds, self.pace.outage_ends_at)):
                 await self._news.wait()
 
@@ -58,9 +60,9 @@ class Way:
         """One for a request that leaves only if `may_leave` says so in the last instant, too."""
 
         def is_free() -> bool:
-            return not self._is_closed and self.pace.wait_seconds(trio.current_time()) == 0 and may_leave()
+            return not self._is_closed and self._is_free(trio.current_time()) and may_leave()
 
-        return Turn(self._limiter, is_free)
+        return Turn(self._limiter, is_free, self._unjudged, self._tell)
 
     @contextmanager
     def while_outage_may_last(self) -> Iterator[None]:
@@ -96,9 +98,15 @@ class Way:
         if self.pace.wait_seconds(now) > 0:
             self._on_wait()
 
-    def _follow_pace(self) -> None:
-        self._news.set()  # an outage may have ended before its next probe was due
+    def _is_free(self, now: float) -> bool:
+        return not self._unjudged and self.pace.wait_seconds(now) == 0
+
+    def _tell(self) -> None:
+        self._news.set()
         self._news = trio.Event()
+
+    def _follow_pace(self) -> None:
+        self._tell()  # an outage may have ended before its next probe was due
         if self._limiter.total_tokens != self.pace.concurrency:
             self._limiter.total_tokens = self.pace.concurrency
         for scope in self._under_way:
@@ -111,11 +119,19 @@ class Turn(Place):
     `entered_at`: when it was given; before that, when it was asked for.
     """
 
-    def __init__(self, limiter: trio.CapacityLimiter, may_leave: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        limiter: trio.CapacityLimiter,
+        may_leave: Callable[[], bool],
+        unjudged: set["Turn"],
+        on_judged: Callable[[], None],
+    ) -> None:
         self.entered_at = trio.current_time()
         self.used = False
         self._limiter = limiter
         self._may_leave = may_leave
+        self._unjudged = unjudged
+        self._on_judged = on_judged
         self._taken = False
 
     async def enter(self) -> None:
@@ -129,7 +145,13 @@ class Turn(Place):
         if not self.used:
             raise NotSent
 
+    def refused(self) -> None:
+        self._unjudged.add(self)
+
     def leave(self) -> None:
         if self._taken:
             self._taken = False
             self._limiter.release_on_behalf_of(self)
+        if self in self._unjudged:
+            self._unjudged.remove(self)
+            self._on_judged()

@@ -43,10 +43,13 @@ _KNOWN: Final = Vocabulary(VocabularyTag(TagType(row[0].removesuffix("s")), row[
 class Exchange(Struct):
     """One request: when it was sent and over, and until when its answer forbids to send another."""
 
-    received: Received
     sent_at: float
     over_at: float = math.inf
     closed_until: float = -math.inf
+
+
+class _Served(Exchange, kw_only=True):
+    received: Received
 
 
 class Server(httpx.AsyncBaseTransport):
@@ -54,7 +57,7 @@ class Server(httpx.AsyncBaseTransport):
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.journal: list[Exchange] = []
+        self.journal: list[_Served] = []
         self.open = self.peak_open = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -65,7 +68,7 @@ class Server(httpx.AsyncBaseTransport):
         path = request.url.raw_path.decode()
         number = len(self.journal) + 1
         received = Received(number, now, request.method, path, headers, await request.aread())
-        exchange = Exchange(received, now)
+        exchange = _Served(now, received=received)
         self.journal.append(exchange)
         self.open += 1
         self.peak_open = max(self.peak_open, self.open)
@@ -138,8 +141,10 @@ class Tagged(Struct):
     seconds: float
 
 
-async def tag(server: Server, *, batches: int, size: int, parallel: int, **changes: object) -> Tagged:
-    """Asks for the tags of `batches` × `size` files as a run does. Within a clock of `in_virtual_time`."""
+async def tag(
+    transport: httpx.AsyncBaseTransport, *, batches: int, size: int, parallel: int, **changes: object
+) -> Tagged:
+    """Asks for the tags of `batches` × `size` files as a run does; with a Server in virtual time."""
     settings = Settings(api_key=harness.KEY, base_url="http://gemini.invalid", max_parallel=parallel)
     settings = msgspec.structs.replace(settings, **changes)
     limits = Limits(
@@ -152,7 +157,7 @@ async def tag(server: Server, *, batches: int, size: int, parallel: int, **chang
     knowledge.vocabulary = _KNOWN
     prompt = prompt_for(settings, _KNOWN, ROOT)
     done, ends = list[Asked](), list[End]()
-    async with open_client(settings, server) as client:
+    async with open_client(settings, transport) as client:
         calls = Calls(client, ApiVersion(), Pace(parallel, limits), limits, lambda: None)
         places = trio.Semaphore(parallel + 1)
         async with trio.open_nursery() as nursery:
@@ -198,7 +203,7 @@ async def in_virtual_time(case: Callable[[], Awaitable[None]]) -> None:
 def check(server: Server, tagged: Tagged, *, files: int, parallel: int) -> None:
     """What holds whatever the server answered: places, delays, counts, one outcome for each file, no key."""
     assert server.peak_open <= parallel, f"{server.peak_open} requests at once"
-    assert not early(server.journal), f"sent before a delay had passed: {early(server.journal)[0].received.number}"
+    assert not early(server.journal), f"sent before a delay had passed: {early(server.journal)[0]}"
     assert tagged.requests == len(server.journal) and tagged.retries < max(1, tagged.requests), tagged
     assert not tagged.tagged & tagged.failed.keys()
     assert tagged.status != "completed" or tagged.tagged | tagged.failed.keys() == set(range(1, files + 1))
@@ -206,6 +211,11 @@ def check(server: Server, tagged: Tagged, *, files: int, parallel: int) -> None:
     assert harness.KEY not in said and harness.USER not in said, "a key or a name got out"
     for exchange in server.journal:
         assert harness.USER.encode() not in exchange.received.body, "a user's name was sent"
+
+
+def refusals(journal: Sequence[Exchange]) -> list[Exchange]:
+    """The requests whose answer asked for a delay."""
+    return [exchange for exchange in journal if exchange.closed_until > exchange.over_at]
 
 
 def early(journal: Sequence[Exchange]) -> list[Exchange]:
