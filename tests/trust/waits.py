@@ -1,12 +1,12 @@
 """Waiting as Gemini asks: no request before an announced delay has passed, few in a long outage.
 
-Over real HTTP a request may be on its way while the server announces a delay, so there the first instant is
-not counted. In virtual time every instant is. Of what came too early it is told how much of it was sent while the
-sidecar took long to answer `status`: on a loaded machine it may not have read the refusal yet. That excuses none.
+What comes to a server while a delay runs may have been on its way, so of the program's requests the first instant
+is not counted. Stamped by the client, over real HTTP too, every instant is; so it is in virtual time.
 """
 
 import itertools
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,19 +14,18 @@ from typing import Final
 import trio
 
 from sidecar.demo import standin
-from sidecar.demo.standin import Received, Reply, ServerRate
+from sidecar.demo.standin import Received, Reply, Script, ServerRate
 from tests import harness
 from tests.trust.row import Counts, Figure, Row, attempt, each
-from tests.trust.virtual import Server, check, early, in_virtual_time, tag
+from tests.trust.stamped import Stamped
+from tests.trust.virtual import Server, check, early, in_virtual_time, refusals, tag
 
 PARALLEL, FILES = 32, 64
 LIMIT, PER_SECONDS, GRACE_SECONDS = 4, 0.8, 0.3
 REFUSAL_SECONDS: Final = 0.1
 """How long a refusal takes, so that many requests are under way when the first one comes."""
-REFUSALS_A_RUN: Final = 36
+REFUSALS_A_RUN: Final = 28
 LONGEST_RUN_SECONDS: Final = 4
-ASKED_SECONDS, SLOW_SECONDS = 0.02, 0.03
-"""How often the sidecar is asked for its `status`, and from when on its answer is late."""
 OUTAGE_SECONDS: Final = 600
 MOST_IN_OUTAGE: Final = 60
 FAILING: Final = {
@@ -45,70 +44,84 @@ FAILING: Final = {
 
 
 async def run_delays(size: int, _seed: int) -> Counts:
-    """`size` refusals over real HTTP, and as many in virtual time."""
-    rate, counts, slow = ServerRate(LIMIT, PER_SECONDS, GRACE_SECONDS), Counts(), list[tuple[float, float]]()
-    counts.failures += await attempt("over real HTTP", partial(_refused_for_real, rate, size, slow))
-    journal: list[tuple[int, int]] = []
-    counts.failures += await attempt("in virtual time", partial(in_virtual_time, partial(_refused, size, journal)))
-    early_at = [received.at for received in rate.early]
-    refused, premature = (sum(numbers) for numbers in zip(*journal, strict=True)) if journal else (0, 0)
-    counts.done = rate.refused
-    while_slow = sum(any(since < at and at - PER_SECONDS < until for since, until in slow) for at in early_at)
+    """`size` refusals over real HTTP, half of them the real program's, and as many in virtual time."""
+    rate, counts = ServerRate(LIMIT, PER_SECONDS, GRACE_SECONDS), Counts()
+    stamped, virtual = list[tuple[int, int]](), list[tuple[int, int]]()
+    half = size // 2
+    counts.failures += await attempt("the program over real HTTP", partial(_program_refused, half, rate))
+    counts.failures += await attempt("stamped, over real HTTP", partial(_stamped_refused, size - half, stamped))
+    counts.failures += await attempt("in virtual time", partial(in_virtual_time, partial(_refused, size, virtual)))
+    stamped_refused, stamped_early = _sums(stamped)
+    virtual_refused, virtual_early = _sums(virtual)
+    counts.done = rate.refused + stamped_refused
     counts.figures += [
-        Figure("sent too early", len(early_at), at_most=0),
-        Figure("sent while the sidecar was slow to read", while_slow),
-        Figure("refusals in virtual time", refused, at_least=size),
-        Figure("sent too early, in virtual time", premature, at_most=0),
+        Figure("come to the server too early", len(rate.early), at_most=0),
+        Figure("refusals stamped by the client", stamped_refused, at_least=size - half),
+        Figure("sent by the client too early", stamped_early, at_most=0),
+        Figure("refusals in virtual time", virtual_refused, at_least=size),
+        Figure("sent too early, in virtual time", virtual_early, at_most=0),
     ]
     return counts
 
 
-async def _refused_for_real(rate: ServerRate, size: int, slow: list[tuple[float, float]]) -> None:
-    """Run after run, each beginning with all that it may send at once; cancelled when it has slowed down."""
+def _sums(journal: list[tuple[int, int]]) -> tuple[int, int]:
+    return sum(refused for refused, _ in journal), sum(premature for _, premature in journal)
 
+
+def _slow_to_refuse(rate: ServerRate) -> Script:
     def script(received: Received) -> Reply | None:
         reply = rate(received)
         if reply is not None:
             reply.delay_seconds = REFUSAL_SECONDS
         return reply
 
+    return script
+
+
+async def _program_refused(size: int, rate: ServerRate) -> None:
+    """Run after run, each beginning with all that it may send at once; cancelled when it has slowed down."""
     with tempfile.TemporaryDirectory() as folder:
         library = harness.library(Path(folder), FILES)
         async with (
-            standin.running(script=script) as gemini,
+            standin.running(script=_slow_to_refuse(rate)) as gemini,
             harness.start(library, gemini) as subject,
-            trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(_watch, subject, slow)
             while rate.refused < size:
                 enough, ids = rate.refused + REFUSALS_A_RUN, list(range(1, FILES + 1))
                 started = await subject.result("auto_tag_files", batch_size=1, max_parallel=PARALLEL, file_ids=ids)
-                deadline = trio.current_time() + LONGEST_RUN_SECONDS
-                while rate.refused < enough and trio.current_time() < deadline:  # noqa: ASYNC110 - nothing tells
-                    await trio.sleep(0.02)
+                await _until(lambda: rate.refused, enough)
                 await subject.result("cancel")
                 await subject.complete(started["run_id"])
                 # Each run is to begin with a burst: the next would wait for what is left of this one's delay.
                 await trio.sleep(rate.per_seconds)
+
+
+async def _stamped_refused(size: int, journal: list[tuple[int, int]]) -> None:
+    """The same with the program's client in this process; `journal`: how many were refused, how many early."""
+    while _sums(journal)[0] < size:
+        rate, http = ServerRate(LIMIT, PER_SECONDS), Stamped()
+        async with (
+            standin.running(script=http.script(_slow_to_refuse(rate))) as gemini,
+            trio.open_nursery() as nursery,
+        ):
+            asked = partial(tag, http, batches=FILES, size=1, parallel=PARALLEL, base_url=gemini.base_url)
+            nursery.start_soon(asked)
+            await _until(http.refused, REFUSALS_A_RUN)
             nursery.cancel_scope.cancel()
+        journal.append((http.refused(), len(early(http.journal))))
 
 
-async def _watch(subject: harness.Client, slow: list[tuple[float, float]]) -> None:
-    """Notes from when to when the sidecar was slow to answer."""
-    while True:
-        asked_at = trio.current_time()
-        await subject.result("status")
-        if trio.current_time() > asked_at + SLOW_SECONDS:
-            slow.append((asked_at, trio.current_time()))
-        await trio.sleep(ASKED_SECONDS)
+async def _until(count: Callable[[], int], enough: int) -> None:
+    deadline = trio.current_time() + LONGEST_RUN_SECONDS
+    while count() < enough and trio.current_time() < deadline:  # noqa: ASYNC110 - nothing tells
+        await trio.sleep(0.02)
 
 
 async def _refused(size: int, journal: list[tuple[int, int]]) -> None:
-    while sum(refused for refused, _ in journal) < size:
+    while _sums(journal)[0] < size:
         server = Server(ServerRate(limit=4, per_seconds=30))
         await tag(server, batches=FILES, size=1, parallel=PARALLEL)
-        refused = [exchange for exchange in server.journal if exchange.closed_until > exchange.over_at]
-        journal.append((len(refused), len(early(server.journal))))
+        journal.append((len(refusals(server.journal)), len(early(server.journal))))
 
 
 # --- outages --------------------------------------------------------------------------------------
