@@ -2,7 +2,7 @@
 
 The laws of this module. A request for which the script has no reply gets the normal answer: plausible tags,
 the same for the same path in every process. A client that goes away is noticed at once, wherever its
-request stands. `python -m sidecar.demo.standin` serves benchmarks in another process until its stdin ends.
+request stands. `python -m sidecar.demo.standin` serves other processes until its stdin ends.
 """
 
 import argparse
@@ -225,10 +225,20 @@ async def _serve_until_stdin_ends(port: int, latency_seconds: float, hallucinate
 
 def main() -> None:
     """The command: prints the base URL as one line and serves until killed or until stdin ends."""
-    parser = argparse.ArgumentParser(prog="python -m sidecar.demo.standin", description=__doc__)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
-    parser.add_argument("--hallucinate", type=float, default=0.0, metavar="SHARE")
+    about = (
+        "A stand-in for the Gemini API on this computer, which takes any key. Prints its address, to be given to "
+        "a sidecar as base_url or GOOGLE_GEMINI_BASE_URL, and serves until Ctrl-C or the end of its stdin."
+    )
+    parser = argparse.ArgumentParser(prog="python -m sidecar.demo.standin", description=about)
+    parser.add_argument("--port", type=int, default=0, help="where it listens (any free one)")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="what each answer takes (0)")
+    parser.add_argument(
+        "--hallucinate",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of files that get an invented tag, 0 to 1 (0)",
+    )
     chosen = parser.parse_args()
     with suppress(KeyboardInterrupt):
         trio.run(_serve_until_stdin_ends, chosen.port, chosen.latency, chosen.hallucinate)
