@@ -229,10 +229,7 @@ class SetMappingParams(DeleteMappingParams, frozen=True, kw_only=True):
 
 
 class ExclusionParams(Params, frozen=True, kw_only=True):
-    """A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path.
-
-    What it has kept out it keeps out, also when other files change the paths as sent.
-    """
+    """A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path."""
 
     glob: Annotated[Glob | None, means("Files whose path fits it: the path as sent, or the whole path.")] = None
     file_id: Annotated[FileId | None, FILE_ID] = None

@@ -838,10 +838,7 @@ export interface DeleteTagMappingParams {
   invalid_tag: string;
 }
 
-/**
- * A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. What it has kept
- * out it keeps out, also when other files change the paths as sent.
- */
+/** A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. */
 export interface AddExclusionParams {
   /** Files whose path fits it: the path as sent, or the whole path. At most 4,096 characters. */
   glob?: string | null;
@@ -849,10 +846,7 @@ export interface AddExclusionParams {
   file_id?: number | null;
 }
 
-/**
- * A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. What it has kept
- * out it keeps out, also when other files change the paths as sent.
- */
+/** A glob or a file, one of the two. A glob is tried on the path as sent and on the whole path. */
 export interface RemoveExclusionParams {
   /** Files whose path fits it: the path as sent, or the whole path. At most 4,096 characters. */
   glob?: string | null;
@@ -942,9 +936,15 @@ export interface Methods {
    * DatabaseUnavailable.
    */
   delete_tag_mapping: { params: DeleteTagMappingParams; result: Removed };
-  /** The files that no request, estimate or count may hold. May fail with DatabaseUnavailable. */
+  /**
+   * The exclusions: globs and single files that no request, estimate or count may hold. May fail with
+   * DatabaseUnavailable.
+   */
   list_exclusions: { params: Record<string, never>; result: Exclusion[] };
-  /** Keeps files out of tagging: those that a glob covers, or one file. May fail with DatabaseUnavailable. */
+  /**
+   * Keeps files out of tagging: those that a glob covers, or one file. What a glob has kept out it keeps out, also
+   * when other files change the paths as sent. May fail with DatabaseUnavailable.
+   */
   add_exclusion: { params: AddExclusionParams; result: Exclusion };
   /** Lets files be tagged again. May fail with DatabaseUnavailable. */
   remove_exclusion: { params: RemoveExclusionParams; result: Removed };

@@ -69,12 +69,15 @@ async def delete_tag_mapping(app: App, params: DeleteMappingParams) -> Answer[Re
 
 
 async def list_exclusions(app: App, _params: NoParams) -> Answer[list[Exclusion]]:
-    """The files that no request, estimate or count may hold."""
+    """The exclusions: globs and single files that no request, estimate or count may hold."""
     return Answer(await app.library.read(lambda c, _: exclusions.list_exclusions(c)))
 
 
 async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
-    """Keeps files out of tagging: those that a glob covers, or one file."""
+    """Keeps files out of tagging: those that a glob covers, or one file.
+
+    What a glob has kept out it keeps out, also when other files change the paths as sent.
+    """
     _refuse_both(params)
 
     def write(transaction: Transaction) -> Exclusion:
