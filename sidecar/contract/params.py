@@ -41,8 +41,8 @@ Hints = Annotated[str, Meta(max_length=2000)]
 Attempts = Annotated[int, Meta(ge=1, le=100)]
 Timeout = Annotated[float, Meta(gt=0, le=3600)]
 
-BATCH_SIZE: Final = means("Files in one request to Gemini.")
-MAX_PARALLEL: Final = means("Requests to Gemini that are open at the same time.")
+BATCH_SIZE: Final = means("Files in one request to Gemini; null: as configured.")
+MAX_PARALLEL: Final = means("Requests to Gemini that are open at the same time; null: as configured.")
 FILE_IDS: Final = means("Row ids of `audio_files`, tagged files too; null: all untagged files.")
 
 
@@ -69,21 +69,25 @@ class ConfigureParams(Params, frozen=True, kw_only=True):
         BaseUrl | None,
         means("Where requests to Gemini go: a host that can exist, with or without a port and a path."),
     ] = None
-    batch_size: Annotated[BatchSize | None, BATCH_SIZE] = None
-    max_parallel: Annotated[Parallel | None, MAX_PARALLEL] = None
-    request_timeout_seconds: Annotated[
-        Timeout | None, means("How long one attempt may take, in seconds, slow answers included.")
+    batch_size: Annotated[BatchSize | None, means("Files in one request to Gemini; at first 50.")] = None
+    max_parallel: Annotated[
+        Parallel | None, means("Requests to Gemini that are open at the same time; at first 3.")
     ] = None
-    max_attempts: Annotated[Attempts | None, means("How often a request is sent before its files fail.")] = None
+    request_timeout_seconds: Annotated[
+        Timeout | None, means("How long one attempt may take, in seconds, slow answers included; at first 120.")
+    ] = None
+    max_attempts: Annotated[
+        Attempts | None, means("How often a request is sent before its files fail; at first 5.")
+    ] = None
     backoff_base_seconds: Annotated[
-        Seconds | None, means("The longest first wait after a failure, in seconds; doubled from one to the next.")
+        Seconds | None,
+        means("The longest first wait after a failure, in seconds, doubled from one to the next; at first 1."),
     ] = None
     backoff_max_seconds: Annotated[
-        Seconds | None,
-        means("The longest wait between two attempts, in seconds."),
+        Seconds | None, means("The longest wait between two attempts, in seconds; at first 60.")
     ] = None
     outage_max_seconds: Annotated[
-        Seconds | None, means("How long an outage is waited out, in seconds, before the run ends.")
+        Seconds | None, means("How long an outage is waited out, in seconds, before the run ends; at first 600.")
     ] = None
     hints: Annotated[
         Hints | None,

@@ -7,11 +7,13 @@ from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from sidecar import contract
 from sidecar.contract import Code, Event, event_name
 from sidecar.rpc import discover
 from sidecar.rpc.methods import METHODS
+from sidecar.settings import Settings
 from tests import harness
 from tests.discover.document import CALLS, DOCUMENT, SCHEMAS, Json, examples, nodes
 
@@ -58,6 +60,13 @@ def test_each_method_says_of_its_own_what_a_null_run_means() -> None:
     assert "active" in cancelled["description"]
     assert "active" not in CALLS["get_run"]["description"] + told["description"]
     assert "latest" in told["description"]
+
+
+def test_each_number_that_can_be_configured_is_told_as_it_is_at_first() -> None:
+    told = {param["name"]: param["description"] for param in CALLS["configure"]["params"]}
+    at_first = {name: value for name, value in asdict(Settings()).items() if isinstance(value, int | float)}
+    assert len(at_first) == 7
+    assert [name for name, value in at_first.items() if not told[name].endswith(f"; at first {value:g}.")] == []
 
 
 def test_every_duration_has_a_unit_in_words() -> None:

@@ -668,19 +668,22 @@ export interface ConfigureParams {
    * characters.
    */
   base_url?: string | null;
-  /** Files in one request to Gemini. From 1 to 500. */
+  /** Files in one request to Gemini; at first 50. From 1 to 500. */
   batch_size?: number | null;
-  /** Requests to Gemini that are open at the same time. From 1 to 32. */
+  /** Requests to Gemini that are open at the same time; at first 3. From 1 to 32. */
   max_parallel?: number | null;
-  /** How long one attempt may take, in seconds, slow answers included. Above 0, up to 3,600. */
+  /** How long one attempt may take, in seconds, slow answers included; at first 120. Above 0, up to 3,600. */
   request_timeout_seconds?: number | null;
-  /** How often a request is sent before its files fail. From 1 to 100. */
+  /** How often a request is sent before its files fail; at first 5. From 1 to 100. */
   max_attempts?: number | null;
-  /** The longest first wait after a failure, in seconds; doubled from one to the next. From 0 to 86,400. */
+  /**
+   * The longest first wait after a failure, in seconds, doubled from one to the next; at first 1. From 0 to
+   * 86,400.
+   */
   backoff_base_seconds?: number | null;
-  /** The longest wait between two attempts, in seconds. From 0 to 86,400. */
+  /** The longest wait between two attempts, in seconds; at first 60. From 0 to 86,400. */
   backoff_max_seconds?: number | null;
-  /** How long an outage is waited out, in seconds, before the run ends. From 0 to 86,400. */
+  /** How long an outage is waited out, in seconds, before the run ends; at first 600. From 0 to 86,400. */
   outage_max_seconds?: number | null;
   /**
    * House words, language: put after the part of the instruction that stays the same. Empty: none. At most 2,000
@@ -717,7 +720,7 @@ export interface GetUntaggedFilesParams {
 
 /** What a run over these files (null: all untagged) would take. */
 export interface EstimateParams {
-  /** Files in one request to Gemini. From 1 to 500. */
+  /** Files in one request to Gemini; null: as configured. From 1 to 500. */
   batch_size?: number | null;
   /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
@@ -725,7 +728,7 @@ export interface EstimateParams {
 
 /** As `estimate`, with the prices to count in. */
 export interface EstimateCostParams {
-  /** Files in one request to Gemini. From 1 to 500. */
+  /** Files in one request to Gemini; null: as configured. From 1 to 500. */
   batch_size?: number | null;
   /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
@@ -737,7 +740,7 @@ export interface EstimateCostParams {
 export interface PreviewRequestParams {
   /** Row ids of `audio_files`; files that are tagged may be among them. */
   file_ids: number[];
-  /** Files in one request to Gemini. From 1 to 500. */
+  /** Files in one request to Gemini; null: as configured. From 1 to 500. */
   batch_size?: number | null;
 }
 
@@ -746,9 +749,9 @@ export interface PreviewRequestParams {
  * but proposals, which `get_run` shows and `apply_proposals` writes.
  */
 export interface AutoTagFilesParams {
-  /** Files in one request to Gemini. From 1 to 500. */
+  /** Files in one request to Gemini; null: as configured. From 1 to 500. */
   batch_size?: number | null;
-  /** Requests to Gemini that are open at the same time. From 1 to 32. */
+  /** Requests to Gemini that are open at the same time; null: as configured. From 1 to 32. */
   max_parallel?: number | null;
   /** Row ids of `audio_files`, tagged files too; null: all untagged files. */
   file_ids?: number[] | null;
