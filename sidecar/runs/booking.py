@@ -17,7 +17,7 @@ from sidecar.runs.knowledge import Knowledge, Tables
 from sidecar.runs.plan import Plan
 from sidecar.runs.prompt import prompt_for
 from sidecar.runs.selection import Selection
-from sidecar.runs.stamps import rfc3339
+from sidecar.runs.stamps import day, rfc3339
 from sidecar.settings import Settings
 from sidecar.tagging.prompts import TOKENS_A_FILE, estimated_tokens, rules_fingerprint
 
@@ -56,7 +56,7 @@ async def book(
         connection = transaction.connection
         tables, root = knowledge.newer(transaction), queries.library_root(connection)
         row = book_run(transaction, knowledge, tables, new, root)
-        return row, root, run_reads.spent_on(connection, f"{now:%Y-%m-%d}"), tables
+        return row, root, run_reads.spent_on(connection, day(now)), tables
 
     row, root, spent_today, tables = await library.write(write)
     knowledge.adopt(tables)
@@ -70,7 +70,7 @@ async def book(
         settings=settings,
     )
     a_batch = estimated_tokens(prompt.system) + selection.batch_size * TOKENS_A_FILE
-    return plan, Allowance(budget, f"{now:%Y-%m-%d}", spent_today, a_batch)
+    return plan, Allowance(budget, day(now), spent_today, a_batch)
 
 
 def new_run_id() -> str:

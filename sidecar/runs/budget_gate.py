@@ -7,6 +7,7 @@ import trio
 from sidecar.gemini.meter import Meter
 from sidecar.gemini.verdicts import End
 from sidecar.runs.budget import Allowance
+from sidecar.runs.stamps import day
 
 
 class BudgetGate:
@@ -25,7 +26,7 @@ class BudgetGate:
 
     async def admit(self) -> bool:
         """Whether the budget covers one more batch; waits for those under way where they decide."""
-        while not self._allowance.covers(self._meter.usage, self._under_way, f"{datetime.now(UTC):%Y-%m-%d}"):
+        while not self._allowance.covers(self._meter.usage, self._under_way, day(datetime.now(UTC))):
             if not self._under_way:
                 return False
             self._one_done = trio.Event()
