@@ -36,9 +36,9 @@ class FileChange(Struct, frozen=True):
     snapshot: Snapshot
     change: Change
     suggestion: Suggestion
-    mapped: tuple[Mapped, ...] = ()
-    dropped: tuple[Dropped, ...] = ()
-    sources: Sources = Sources()
+    mapped: tuple[Mapped, ...]
+    dropped: tuple[Dropped, ...]
+    sources: Sources
 
 
 def rows_of(

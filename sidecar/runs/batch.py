@@ -52,12 +52,7 @@ class Batch:
     """
 
     def __init__(
-        self,
-        number: int,
-        found: Found,
-        generation: int,
-        exclusions_version: int = 0,
-        run_meter: Meter | None = None,
+        self, number: int, found: Found, generation: int, exclusions_version: int, run_meter: Meter
     ) -> None:
         self.number = number
         self.files = found.files

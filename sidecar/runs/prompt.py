@@ -17,7 +17,7 @@ class Prompt(Struct, frozen=True):
 
     system: str
     root: str
-    flex: bool = False
+    flex: bool
 
     def tagging(self, files: Sequence[AudioFile]) -> Request:
         """The request for these files' tags."""

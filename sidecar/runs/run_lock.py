@@ -14,7 +14,6 @@ HOLDER_PATIENCE_SECONDS = 1.0
 PASSING_SECONDS = 0.15
 """Who holds the lock for longer has a run."""
 PROBE_SECONDS = 0.02
-UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
 ELSEWHERE = "Another process is tagging this library. Wait for its end or cancel it there."
 
 
@@ -41,6 +40,6 @@ def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:
     return run_reads.running_run(connection)
 
 
-def run_active(run_id: str | None, sentence: str = UNDER_WAY) -> RpcError:
+def run_active(run_id: str | None, sentence: str) -> RpcError:
     """-32001: one run at a time."""
     return RpcError(Code.RUN_ACTIVE, sentence, ActiveRunData(run_id))

@@ -5,7 +5,8 @@ import trio
 from sidecar.contract import RunSummary
 from sidecar.library.lock import RunLock
 from sidecar.runs.run import Run
-from sidecar.runs.run_lock import UNDER_WAY
+
+UNDER_WAY = "Tagging is already under way for this library. Wait for its end or cancel it first."
 
 
 class UnderWay:

@@ -89,7 +89,7 @@ def tagged(
     """A file that had these tags and gets those."""
     held = Before(before.genre, before.mood, before.occasions, before.keywords)
     snapshot = Snapshot(AudioFile(file_id, f"/s/{file_id}"), held, record_id=record_id)
-    return FileChange(snapshot, Change(after, person), Suggestion(), mapped, dropped)
+    return FileChange(snapshot, Change(after, person), Suggestion(), mapped, dropped, Sources())
 
 
 def contents(connection: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:

@@ -163,7 +163,9 @@ async def tag(
         async with trio.open_nursery() as nursery:
 
             async def ask(number: int) -> None:
-                batch = Batch(number, Found(_files(number, size)), 0, run_meter=meter)
+                batch = Batch(
+                    number, Found(_files(number, size)), generation=0, exclusions_version=0, run_meter=meter
+                )
                 asked = await batch.ask(calls, prompt, knowledge, _all_allowed)
                 if isinstance(asked, End):
                     ends.append(asked)
