@@ -1,14 +1,12 @@
 """One request to Gemini through the google-genai SDK on trio. Its errors and httpx's become GeminiError.
 
 `google.genai` is imported when the first client is opened: it costs 0.3–0.5 s and 25–30 MB, and
-`status` must answer before. For the same reason this module itself is imported by `opening` only.
+`status` must answer before. For the same reason this module and `preview` are imported by way of `opening` only.
 """
 
 import gc
-import json
 import logging
 import os
-import re
 import ssl
 import sys
 import warnings
@@ -24,14 +22,15 @@ import trio
 
 from sidecar.contract import base_url_fault, is_model_id
 from sidecar.gemini import places
+from sidecar.gemini.breaks import transport_failure, unreadable
 from sidecar.gemini.failures import Failure, GeminiError, classify, incomplete
 from sidecar.gemini.replies import Answer, read_answer
 from sidecar.gemini.requests import FreePlace, NotSent, Place, Request
 from sidecar.redaction import Redactor
 from sidecar.settings import BASE_URL_VARIABLE, MODEL_VARIABLE, Settings
 
-log = logging.getLogger(__name__)
-
+_ERRORS = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError, TypeError, RecursionError)
+"""What an SDK call may end with beside its own `APIError`."""
 SHORTEST_SERVER_DEADLINE_SECONDS = 10
 """Gemini answers 400 to a smaller `X-Server-Timeout` (livekit/agents#3723)."""
 
@@ -106,8 +105,8 @@ class GeminiClient:
         if refusal is not None and (refusal.is_passing or not isinstance(error, httpx.TransportError)):
             return self._refused(refusal, getattr(error, "details", None), flex=flex)
         if isinstance(error, httpx.HTTPError | httpx.InvalidURL | ssl.SSLError):
-            return _transport_failure(error, self._redactor)
-        return _unreadable(error)
+            return transport_failure(error, self._redactor)
+        return unreadable(error)
 
     def _timeout(self, refusal: places.Refusal | None, *, flex: bool) -> GeminiError:
         """What an answer that did not come in time stands for: a refusal, where so much of it came."""
@@ -244,7 +243,7 @@ def _load() -> ModuleType:
     return google.genai
 
 
-def _is_true(record: logging.LogRecord) -> bool:
+def _is_worth_saying(record: logging.LogRecord) -> bool:
     """Not what the SDK says of the two variables: the key is passed to it, whichever of them holds it."""
     return not str(record.msg).startswith("Both GOOGLE_API_KEY and GEMINI_API_KEY are set")
 
@@ -255,54 +254,4 @@ def _import_quietly() -> None:
         import google.genai  # noqa: PLC0415
         import google.genai.client  # noqa: PLC0415
         import google.genai.errors  # noqa: F401, PLC0415
-    logging.getLogger("google_genai._api_client").addFilter(_is_true)
-
-
-_ERROR_NUMBER = re.compile(r"\[(?:Errno|WinError) -?\d+\] ")
-_ERRORS = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError, TypeError, RecursionError)
-_SETTING_ERRORS = (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError)
-
-
-def _transport_failure(error: Exception, redactor: Redactor) -> GeminiError:
-    text = redactor.redact(_ERROR_NUMBER.sub("", " ".join(str(error).split())))[:200]
-    if isinstance(error, _SETTING_ERRORS):
-        return GeminiError(Failure.SETTING, f"the API key or {BASE_URL_VARIABLE} holds characters it may not")
-    if (refusal := _refused_certificate(error)) is not None:
-        return GeminiError(Failure.UNTRUSTED, _why_untrusted(refusal), status="UNTRUSTED_CERTIFICATE")
-    if isinstance(error, httpx.TimeoutException):
-        return GeminiError(Failure.TIMEOUT, "the connection timed out", status="TIMEOUT")
-    if isinstance(error, httpx.DecodingError):
-        return GeminiError(Failure.FOREIGN_PAGE, text or "an unreadable answer", status="BAD_ANSWER")
-    return GeminiError(Failure.UNAVAILABLE, text or "the connection broke", status="UNREACHABLE")
-
-
-def _refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """The check of a certificate that stands behind it; httpx, httpcore and trio wrap it."""
-    for _ in range(10):
-        if error is None or isinstance(error, ssl.SSLCertVerificationError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _why_untrusted(refusal: ssl.SSLCertVerificationError) -> str:
-    if refusal.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID, …_HAS_EXPIRED
-        today = f"{datetime.now(UTC).astimezone():%Y-%m-%d}"
-        return f"Gemini's certificate is not valid on {today}, the date of this computer, whose clock may be wrong"
-    return (
-        "Gemini's certificate is not trusted: a proxy or virus scanner may be reading along; SSL_CERT_FILE "
-        "names its certificates"
-    )
-
-
-def _unreadable(error: Exception) -> GeminiError:
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return GeminiError(Failure.FOREIGN_PAGE, "a page that is not Gemini's", status="BAD_ANSWER")
-    if isinstance(error, UnicodeEncodeError) and error.encoding != "idna":
-        return GeminiError(Failure.SETTING, "the API key holds characters that no key has")
-    if isinstance(error, UnicodeError):  # from the lookup of a host; the base URL's has been judged before
-        detail = f"a host of the environment's proxy settings or of {BASE_URL_VARIABLE} cannot be looked up"
-        return GeminiError(Failure.SETTING, detail)
-    if not isinstance(error, RecursionError):  # which a deeply nested answer is; else somebody may have a defect
-        log.warning("the SDK could not read an answer: %s", type(error).__name__)
-    return GeminiError(Failure.UNUSABLE, "an answer of an unknown shape", status="BAD_ANSWER")
+    logging.getLogger("google_genai._api_client").addFilter(_is_worth_saying)
