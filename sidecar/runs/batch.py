@@ -75,8 +75,9 @@ class Batch:
     async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge, allowed: Allowed) -> Asked | End:
         """Tags from Gemini for every file, or why not. Returns End when the run has to end.
 
-        Files that are excluded while a request waits are in no later one. Raises what `allowed` raises, and
-        LibraryError where the library has lost its vocabulary: every tag would be unknown.
+        Files that this process excludes while a request waits are in no later one; what another process excludes
+        then may still be sent, and is not written. Raises what `allowed` raises, and LibraryError where the
+        library has lost its vocabulary: every tag would be unknown.
         """
         tags: dict[int, RawTags] = {}
         not_tagged = dict(self._found.not_tagged)
@@ -130,7 +131,7 @@ class _Asking:
         self._allowed = allowed
 
     def is_current(self) -> bool:
-        """Whether nothing has been excluded since."""
+        """Whether this process has excluded nothing since."""
         return self._knowledge.exclusions_version == self._exclusions_version
 
     async def renew(self) -> bool:
