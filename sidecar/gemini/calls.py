@@ -24,6 +24,11 @@ from sidecar.tagging.answers import Reply
 if TYPE_CHECKING:
     from sidecar.gemini.client import GeminiClient
 
+LONG_SECONDS = 1.0
+"""What was looked at longer ago is looked at anew before it is sent. Not so after a wait for its turn alone: that
+costs some ms, in which its place would stand empty.
+"""
+
 Stop = Halve | GiveUp | End
 """What a call may come to instead of a reply."""
 
@@ -34,17 +39,22 @@ class Current(Protocol):
     @property
     def request(self) -> Request: ...
 
+    @property
+    def looked_at(self) -> float:
+        """When, by trio's clock, it was last made sure of what it may hold; infinity where that never changes."""
+
     def is_current(self) -> bool:
-        """Whether `request` may be sent as it is."""
+        """Whether `request` may be sent as it is, as far as this process has a say."""
 
     async def renew(self) -> bool:
-        """Makes it so; False where nothing is left to be asked."""
+        """Makes it so, whoever has a say; False where nothing is left to be asked."""
 
 
 class Unchanging(msgspec.Struct, frozen=True):
     """A request that nothing changes."""
 
     request: Request
+    looked_at: float = math.inf
 
     def is_current(self) -> bool:
         """Always."""
@@ -117,7 +127,7 @@ class Calls:
         call = _Call(current, batch, meter, self._way.pace.outages)
         while True:
             await self._way.free(call.not_before)
-            if not current.is_current():
+            if trio.current_time() > current.looked_at + LONG_SECONDS or not current.is_current():
                 if not await current.renew():
                     return None
             elif (end := self._way.outage_over()) is not None:

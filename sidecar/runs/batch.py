@@ -75,8 +75,8 @@ class Batch:
     async def ask(self, calls: Calls, prompt: Prompt, knowledge: Knowledge, allowed: Allowed) -> Asked | End:
         """Tags from Gemini for every file, or why not. Returns End when the run has to end.
 
-        Files that this process excludes while a request waits are in no later one; what another process excludes
-        then may still be sent, and is not written. Raises what `allowed` raises, and LibraryError where the
+        Files that are excluded while a request waits are in no later one, but for those that another process
+        excludes while it waits for its turn alone. Raises what `allowed` raises, and LibraryError where the
         library has lost its vocabulary: every tag would be unknown.
         """
         tags: dict[int, RawTags] = {}
@@ -84,7 +84,7 @@ class Batch:
         parts = [Part(self.files)] if self.files else []
         while parts:
             part = parts.pop()
-            asking = _Asking(part, prompt, knowledge, self._exclusions_version, allowed)
+            asking = _Asking(part, prompt, knowledge, self._exclusions_version, self.began_at, allowed)
             answer = await calls.ask_current(asking, self.number, self.meter)
             if isinstance(answer, End):
                 return answer
@@ -120,10 +120,17 @@ class _Asking:
     """A part while it is being asked for, without the files that are excluded meanwhile."""
 
     def __init__(
-        self, part: Part, prompt: Prompt, knowledge: Knowledge, exclusions_version: int, allowed: Allowed
+        self,
+        part: Part,
+        prompt: Prompt,
+        knowledge: Knowledge,
+        exclusions_version: int,
+        looked_at: float,
+        allowed: Allowed,
     ) -> None:
         self.part = part
         self.excluded: list[Snapshot] = []
+        self.looked_at = looked_at
         self.request = prompt.tagging([snapshot.file for snapshot in part.files])
         self._prompt = prompt
         self._knowledge = knowledge
@@ -137,6 +144,7 @@ class _Asking:
     async def renew(self) -> bool:
         """Leaves out what is excluded now; False where that is all. Raises what `allowed` raises."""
         self._exclusions_version = self._knowledge.exclusions_version
+        self.looked_at = trio.current_time()
         files = self.part.files
         allowed = await self._allowed([snapshot.file.id for snapshot in files])
         kept = [snapshot for snapshot in files if snapshot.file.id in allowed]

@@ -243,7 +243,8 @@ async def test_a_glob_added_in_the_middle_of_a_run_keeps_files_out_of_the_reques
         assert library.file(file_id) == library.baseline["audio_files"][file_id]
 
 
-async def test_what_is_excluded_while_a_run_waits_is_not_asked_for_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
+async def test_what_is_excluded_while_a_run_waits_is_not_asked_for_again(tmp_path: Path, elsewhere: bool) -> None:
     library = harness.library(tmp_path, 40)
     asked = trio.Event()
 
@@ -251,18 +252,23 @@ async def test_what_is_excluded_while_a_run_waits_is_not_asked_for_again(tmp_pat
         asked.set()
         return standin.rate_limited("2s")
 
-    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+    async with (
+        standin.running(script=script) as gemini,
+        harness.start(library, gemini) as subject,
+        harness.start(library, gemini) as other,
+    ):
         run_id = (await subject.result("auto_tag_files", batch_size=20, max_parallel=1))["run_id"]
         with trio.fail_after(20):
             await asked.wait()
-        await subject.result("add_exclusion", glob="*")
+        await (other if elsewhere else subject).result("add_exclusion", glob="*")
         gemini.script = None
         done = await subject.complete(run_id)
         assert (done["status"], done["skipped_files"], gemini.arrived) == ("completed", 40, 1)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
 async def test_what_is_excluded_while_the_first_half_of_its_batch_waits_is_not_sent_with_the_second(
-    tmp_path: Path,
+    tmp_path: Path, elsewhere: bool
 ) -> None:
     library = harness.library(tmp_path, 4)
     waits = trio.Event()
@@ -275,11 +281,15 @@ async def test_what_is_excluded_while_the_first_half_of_its_batch_waits_is_not_s
             return standin.rate_limited("2s")
         return None
 
-    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+    async with (
+        standin.running(script=script) as gemini,
+        harness.start(library, gemini) as subject,
+        harness.start(library, gemini) as other,
+    ):
         run_id = (await subject.result("auto_tag_files", max_parallel=1))["run_id"]
         with trio.fail_after(20):
             await waits.wait()
-        await subject.result("add_exclusion", file_id=4)
+        await (other if elsewhere else subject).result("add_exclusion", file_id=4)
         done = await subject.complete(run_id)
         assert (done["processed_files"], done["skipped_files"]) == (3, 1)
         check_absent(library, gemini, {4}, since=1)
