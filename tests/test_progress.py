@@ -46,6 +46,12 @@ def test_what_is_waited_for_comes_on_top_of_what_the_rest_takes() -> None:
     assert moment(after, elapsed=8, waiting=Waiting(27, outage=False)).eta_seconds == 35
 
 
+def test_in_an_outage_nobody_knows_how_long_the_rest_takes() -> None:
+    after = tally().with_batch(BatchOutcome(0, failures(Reason.SERVICE_UNAVAILABLE)))
+    assert moment(after, waiting=Waiting(3, outage=True)).eta_seconds is None
+    assert moment(after).eta_seconds is not None
+
+
 def test_a_tally_is_not_changed_by_a_further_batch() -> None:
     first = tally().with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))
     first.with_batch(BatchOutcome(1, failures(Reason.BLOCKED)))

@@ -88,7 +88,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     eta_seconds: Annotated[
         float | None,
         means(
-            "Seconds that the remaining files take at the rate so far, after the wait; null while there is none."
+            "Seconds that the remaining files take at the rate so far, after the wait; null before the first "
+            "batch and in an outage."
         ),
     ]
     files_per_minute: Annotated[float, means("Files finished per minute since the run began.")]

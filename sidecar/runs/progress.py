@@ -102,8 +102,9 @@ def progress(
 ) -> Progress:
     """The message of this moment."""
     closed = tally.total_files - tally.remaining_files
-    wait = waiting.seconds if waiting else 0.0
-    eta = tally.remaining_files * elapsed_seconds / closed + wait if closed else None
+    wait, is_outage = (waiting.seconds, waiting.outage) if waiting else (0.0, False)
+    # Nobody knows how long an outage lasts, and what failed before it was known for one tells of no speed.
+    eta = tally.remaining_files * elapsed_seconds / closed + wait if closed and not is_outage else None
     return Progress(
         run_id=run_id,
         **tally.counters,

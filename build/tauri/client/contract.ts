@@ -222,7 +222,10 @@ export interface RunDetails {
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
-  /** Seconds that the remaining files take at the rate so far, after the wait; null while there is none. */
+  /**
+   * Seconds that the remaining files take at the rate so far, after the wait; null before the first batch and in
+   * an outage.
+   */
   eta_seconds: number | null;
   /** Files finished per minute since the run began. */
   files_per_minute: number;
@@ -571,7 +574,10 @@ export interface Progress {
   status: string;
   /** Seconds since the run began, waits included. */
   elapsed_seconds: number;
-  /** Seconds that the remaining files take at the rate so far, after the wait; null while there is none. */
+  /**
+   * Seconds that the remaining files take at the rate so far, after the wait; null before the first batch and in
+   * an outage.
+   */
   eta_seconds: number | null;
   /** Files finished per minute since the run began. */
   files_per_minute: number;
