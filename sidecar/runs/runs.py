@@ -30,6 +30,7 @@ from sidecar.contract import (
     RpcError,
     RunDetails,
     RunStatus,
+    RunSummary,
     Started,
 )
 from sidecar.gemini.requests import ApiVersions
@@ -117,17 +118,9 @@ class Runs:
             active = await self._slot.settled(CANCEL_PATIENCE_SECONDS, runs_only=True)
         else:  # that run may just have been booked; a start that waits for a lock is another's
             active = await self._slot.under_way_within(CANCEL_PATIENCE_SECONDS)
-        active_run_id = self.active_run_id
-        if active is not None and active_run_id is not None and run_id in (None, active_run_id):
-            active.scope.cancel()
-            await active.stopped.wait()
-            if isinstance(active, ActiveRun) and active.released.is_set():
-                await active.announced.wait()
-            summary = active.summary
-        elif run_id is None:
-            summary = self.archive.last_ended
-        else:
-            summary = await self.archive.summary(run_id)
+        summary = await self._cancelled(active, run_id) if active is not None else None
+        if summary is None:  # also where it was cut off before it was booked
+            summary = self.archive.last_ended if run_id is None else await self.archive.summary(run_id)
         if summary is None:
             raise RpcError(Code.NO_SUCH_RUN, "Nothing is being tagged.")
         # With something of ours under way we hold the run lock, and a run that is said to go on is dead.
@@ -135,6 +128,19 @@ class Runs:
             raise run_active(summary.run_id, "This run belongs to another process, which alone can cancel it.")
         stopped = active is not None and active.summary is summary
         return retold(Cancelled, summary, cancelled=stopped and summary.status is RunStatus.CANCELLED)
+
+    async def _cancelled(self, active: ActiveRun | Revision, run_id: str | None) -> RunSummary | None:
+        """How what is under way has ended, once it has really stopped; None where another is meant, or no run."""
+        if run_id is None and isinstance(active, Revision) and active.becomes_run:
+            with trio.move_on_after(CANCEL_PATIENCE_SECONDS):  # a start like any other
+                await active.begun.wait()
+        elif not active.is_run or run_id not in (None, active.run_id):
+            return None
+        active.scope.cancel()
+        await active.stopped.wait()
+        if isinstance(active, ActiveRun) and active.released.is_set():
+            await active.announced.wait()
+        return active.summary
 
     async def stop(self) -> None:
         """No run starts any more; cancels what is under way, if any, and waits for its last notification."""
@@ -167,7 +173,8 @@ class Runs:
         """
 
         async def begin() -> Revision:
-            revision = Revision(run_id, await take_run_lock(self._library), sentence)
+            lock = await take_run_lock(self._library)
+            revision = Revision(run_id, lock, sentence, becomes_run=becomes_run)
             self._slot.fill(revision)
             return revision
 
@@ -175,4 +182,5 @@ class Runs:
         try:
             yield revision
         finally:
+            revision.begun.set()
             await self._slot.free(revision)

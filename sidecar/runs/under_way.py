@@ -43,12 +43,18 @@ class ActiveRun(UnderWay):
 
 
 class Revision(UnderWay):
-    """The run `run_id` is undone, or its proposals are applied: that `becomes` a run of its own."""
+    """The run `run_id` is undone, or its proposals are applied: that `becomes_run`, of its own.
 
-    def __init__(self, run_id: str, lock: RunLock, sentence: str) -> None:
+    `begun`: it is booked as that run, or over.
+    """
+
+    def __init__(self, run_id: str, lock: RunLock, sentence: str, *, becomes_run: bool) -> None:
         super().__init__(run_id, lock)
         self.sentence = sentence
+        self.becomes_run = becomes_run
+        self.begun = trio.Event()
 
     def becomes(self, run_id: str) -> None:
         """It is booked as that run from here on."""
         self.run_id, self.is_run, self.sentence = run_id, True, UNDER_WAY
+        self.begun.set()

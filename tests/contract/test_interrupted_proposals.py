@@ -1,5 +1,6 @@
 """CONTRACT sections 2, 5 and 8: dry runs cut off, and applications that are refused, held up or cut off."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -154,3 +155,32 @@ async def test_at_the_end_an_application_is_cancelled_and_its_call_answered(tmp_
         assert (applying["status"], applying["processed_files"]) == ("cancelled", library.tagged)
         applied = await subject.result("apply_proposals", run_id=run_id)
         assert applied["applied_files"] == 200 - applying["processed_files"]
+
+
+async def test_a_cancel_behind_the_call_finds_the_application(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id, _ = await propose(subject, batch_size=2)
+        call = {"jsonrpc": "2.0", "id": "a", "method": "apply_proposals", "params": {"run_id": run_id}}
+        await subject.send_line(json.dumps(call).encode() + b'\n{"jsonrpc":"2.0","id":"b","method":"cancel"}')
+        cancelled = (await subject.wait_for(lambda m: m.get("id") == "b"))["result"]
+        after = library.snapshot()
+        assert (cancelled["cancelled"], cancelled["status"]) == (True, "cancelled")
+        applied = (await subject.wait_for(lambda m: m.get("id") == "a"))["result"]
+        assert applied["run_id"] == cancelled["run_id"] != run_id
+        assert applied["applied_files"] == cancelled["processed_files"] == library.tagged < 60
+        assert library.snapshot() == after
+
+
+async def test_a_cancel_cuts_off_an_application_that_waits_for_the_shell_to_begin(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 20)
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        run_id, _ = await propose(subject)
+        before = library.snapshot()
+        with library.edited():
+            asked = await subject.send("apply_proposals", run_id=run_id)
+            cancelled = await subject.result("cancel")
+            assert (cancelled["run_id"], cancelled["cancelled"]) == (run_id, False), "none had begun"
+        answer = (await subject.wait_for(lambda m: harness.is_answer(m, asked)))["result"]
+        assert answer == {"run_id": None, "applied_files": 0, "skipped_files": 0}
+        assert library.snapshot() == before
