@@ -17,7 +17,6 @@ from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import archive
 from sidecar.runs.archive import Archive
-from sidecar.runs.summary import ended_progress
 from tests import harness
 
 RUNNING = "UPDATE auto_tag_runs SET status = 'running', ended_at = NULL"
@@ -191,7 +190,7 @@ async def test_failures_that_no_table_has_are_told_once_also_when_the_run_ends_m
             looked_up.remember(summary, lost)
             return found
 
-        assert (await looked_up.details(ended_progress(summary), lost, dry_run=False)).failures == lost
+        assert (await looked_up.lists(summary.run_id, lost, dry_run=False)).failures == lost
         monkeypatch.setattr(Library, "read", read_and_end)
         with trio.fail_after(10):
-            assert (await looked_up.details(ended_progress(summary), lost, dry_run=False)).failures == lost
+            assert (await looked_up.lists(summary.run_id, lost, dry_run=False)).failures == lost

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
-from sidecar.contract import Code, FileFailure, Progress, RpcError, RunDetails, RunStatus, RunSummary
+from sidecar.contract import Code, FileFailure, Progress, Proposal, RpcError, RunDetails, RunStatus, RunSummary
 from sidecar.library import run_reads
 from sidecar.library.connections import Shape
 from sidecar.library.faults import LibraryError
@@ -16,6 +17,17 @@ from sidecar.library.store import Library
 from sidecar.runs.summary import lacks_message, with_message
 
 KEPT_SUMMARIES = 32
+
+
+class Lists(Struct, frozen=True):
+    """What a run has of files. `proposals`: a dry run's."""
+
+    failures: list[FileFailure]
+    proposals: list[Proposal] | UnsetType = UNSET
+
+    def beside(self, latest: Progress) -> RunDetails:
+        """With the counters of that progress."""
+        return RunDetails(**msgspec.structs.asdict(latest), failures=self.failures, proposals=self.proposals)
 
 
 class Archive:
@@ -72,15 +84,13 @@ class Archive:
         known = {failure.file_id for failure in saved}
         return [*saved, *(failure for failure in unsaved if failure.file_id not in known)]
 
-    async def details(self, latest: Progress, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> RunDetails:
-        """A progress with its run's failures (`unsaved` as in `failures`) and proposals. Raises LibraryError."""
-        failures = await self.failures(latest.run_id, unsaved)
-        details = RunDetails(**msgspec.structs.asdict(latest), failures=failures)
+    async def lists(self, run_id: str, unsaved: Sequence[FileFailure] = (), *, dry_run: bool) -> Lists:
+        """A run's failures (`unsaved` as in `failures`) and proposals. Raises LibraryError."""
+        failures = await self.failures(run_id, unsaved)
         if not dry_run:
-            return details
-        booked = await self.booked(latest.run_id)
-        proposed = await self._library.scan(lambda c, _: proposals(c, booked.row))
-        return msgspec.structs.replace(details, proposals=proposed)
+            return Lists(failures)
+        booked = await self.booked(run_id)
+        return Lists(failures, await self._library.scan(lambda c, _: proposals(c, booked.row)))
 
     async def _summaries(self, query: Callable[[sqlite3.Connection], list[RunSummary]]) -> list[RunSummary]:
         """What the rows say of runs, and what this process knows better: their end may not have been saved."""

@@ -153,13 +153,19 @@ class Runs:
                 await under_way.announced.wait()
 
     async def details(self, run_id: str | None) -> RunDetails:
-        """The latest progress of a run with its failures. Raises RpcError -32002, LibraryError."""
+        """The latest progress of a run with its failures. Raises RpcError -32002, LibraryError.
+
+        Neither counters nor status are older than what the shell has been told meanwhile: they are looked up last.
+        """
         active = self._slot.under_way
         if isinstance(active, ActiveRun) and run_id in (None, active.run_id):
-            run = active.run
-            return await self.archive.details(run.latest, run.unsaved_failures, dry_run=run.plan.run.dry_run)
+            run, run_id = active.run, active.run_id
+            lists = await self.archive.lists(run_id, run.unsaved_failures, dry_run=run.plan.run.dry_run)
+            if self._slot.under_way is active:  # else it has ended meanwhile
+                return lists.beside(run.latest)
         summary = await self.archive.summary(run_id)
-        return await self.archive.details(ended_progress(summary), dry_run=summary.dry_run)
+        lists = await self.archive.lists(summary.run_id, dry_run=summary.dry_run)
+        return lists.beside(ended_progress(summary))
 
     @asynccontextmanager
     async def nobody_tagging(
