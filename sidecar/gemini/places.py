@@ -135,5 +135,5 @@ async def bound_answer(response: httpx.Response) -> None:
     if encoding not in ("gzip", "identity"):
         raise httpx.DecodingError("the answer is packed in a way that was not asked for")
     if isinstance(response.stream, httpx.AsyncByteStream):
-        complete = None if current.refusal else current.place.leave
+        complete = None if current.refusal else current.place.answered
         response.stream = _BoundedStream(response.stream, zipped=encoding == "gzip", complete=complete)

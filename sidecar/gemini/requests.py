@@ -70,6 +70,9 @@ class Place(Protocol):
     def refused(self) -> None:
         """Its answer may ask for a delay, but has not been read yet: nobody sends before it has been judged."""
 
+    def answered(self) -> None:
+        """Its answer, which is no refusal, is complete, but has not been read yet."""
+
     def leave(self) -> None:
         """The turn is over. Idempotent."""
 
@@ -85,6 +88,9 @@ class FreePlace:
 
     def refused(self) -> None:
         """Nobody else to hold."""
+
+    def answered(self) -> None:
+        """As `leave`."""
 
     def leave(self) -> None:
         """Nothing to give back."""

@@ -23,8 +23,8 @@ class Way:
 
     Guarantees: at most `pace.concurrency` requests are under way; none leaves while a delay that Gemini
     asked for runs, or while an answer is read that may ask for one; a place is held from just before a
-    request's first byte to the last of its answer (of a refusal: until it has been judged), never while
-    waiting; after `close` none leaves.
+    request's first byte to the last of its answer (of a refusal, and in an outage of any answer: until it has been
+    judged), never while waiting; after `close` none leaves.
     """
 
     def __init__(self, pace: Pace, limits: Limits, on_wait: Callable[[], None]) -> None:
@@ -62,7 +62,7 @@ class Way:
         def is_free() -> bool:
             return not self._is_closed and self._is_free(trio.current_time()) and may_leave()
 
-        return Turn(self._limiter, is_free, self._unjudged, self._tell)
+        return Turn(self._limiter, is_free, self._is_outage, self._unjudged, self._tell)
 
     @contextmanager
     def while_outage_may_last(self) -> Iterator[None]:
@@ -101,6 +101,9 @@ class Way:
     def _is_free(self, now: float) -> bool:
         return not self._unjudged and self.pace.wait_seconds(now) == 0
 
+    def _is_outage(self) -> bool:
+        return self.pace.outage_since is not None
+
     def _tell(self) -> None:
         self._news.set()
         self._news = trio.Event()
@@ -123,6 +126,7 @@ class Turn(Place):
         self,
         limiter: trio.CapacityLimiter,
         may_leave: Callable[[], bool],
+        is_outage: Callable[[], bool],
         unjudged: set["Turn"],
         on_judged: Callable[[], None],
     ) -> None:
@@ -130,6 +134,7 @@ class Turn(Place):
         self.used = False
         self._limiter = limiter
         self._may_leave = may_leave
+        self._is_outage = is_outage
         self._unjudged = unjudged
         self._on_judged = on_judged
         self._taken = False
@@ -147,6 +152,10 @@ class Turn(Place):
 
     def refused(self) -> None:
         self._unjudged.add(self)
+
+    def answered(self) -> None:
+        if not self._is_outage():  # the next probe has to wait for what is said of this one
+            self.leave()
 
     def leave(self) -> None:
         if self._taken:
