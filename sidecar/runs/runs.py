@@ -69,7 +69,7 @@ class Runs:
         self._nursery = nursery
         self._delays = Delays()
         self._slot = Slot(library)
-        self._starter = Starter(library, self.knowledge, self.versions, self._delays, emit)
+        self._starter = Starter(library, self.knowledge, self.versions, self._delays, self.ends, emit)
 
     @property
     def active_run_id(self) -> str | None:

@@ -15,6 +15,7 @@ from sidecar.runs.archive import Archive
 from sidecar.runs.booking import book
 from sidecar.runs.choosing import chosen
 from sidecar.runs.delays import Delays
+from sidecar.runs.ends import Ends
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.run import Run
 from sidecar.runs.run_lock import take_run_lock
@@ -67,6 +68,7 @@ class Starter(Struct, frozen=True):
     knowledge: Knowledge
     versions: ApiVersions
     delays: Delays
+    ends: Ends
     emit: Callable[[Event], None]
 
     async def started(
@@ -89,6 +91,7 @@ class Starter(Struct, frozen=True):
             params, selection = await self._choice(call, settings)
             if not selection.total_files:
                 return _NOTHING, None
+            await self.ends.catch_up()
             plan, allowance = await book(
                 self.library, self.knowledge, budget, params, settings, selection, named=call.named
             )

@@ -113,6 +113,25 @@ async def test_a_budget_a_day_counts_what_earlier_processes_spent(tmp_path: Path
             assert (await tagged_by(subject))["status"] == "completed"
 
 
+async def test_a_budget_a_day_counts_what_a_run_spent_whose_end_could_not_be_written_yet(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 60)
+    never = trio.Event()
+    async with (
+        standin.running(script=lambda _: Reply(gate=never)) as gemini,
+        harness.start(library, gemini) as subject,
+    ):
+        await subject.result("set_budget", max_requests=3, per="day")
+        await subject.result("auto_tag_files", batch_size=10, max_parallel=3)
+        with trio.fail_after(20):
+            await gemini.wait_for(3)
+        with library.edited():
+            assert (await subject.result("cancel"))["status"] == "cancelled"
+        done = await tagged_by(subject)
+        assert (done["status"], gemini.arrived) == ("quota_exhausted", 3)
+        statuses = [run["status"] for run in await subject.result("list_runs")]
+    assert statuses == ["quota_exhausted", "cancelled"]
+
+
 async def test_a_budget_a_day_counts_nothing_of_days_to_come(tmp_path: Path) -> None:
     """A clock that was wrong has put spending there."""
     library = harness.library(tmp_path, 40)
