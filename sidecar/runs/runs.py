@@ -85,8 +85,10 @@ class Runs:
         return await self._start(call_again(params, self.archive, self._library), settings)
 
     async def _start(self, call: StartCall, settings: Settings) -> tuple[Started, ActiveRun | None]:
+        budget = self.budget  # as the settings: what a later call changes is for later runs
+
         async def begin() -> tuple[Started, ActiveRun | None]:
-            started, active = await self._starter.started(call, settings, self.budget)
+            started, active = await self._starter.started(call, settings, budget)
             if active is not None:  # no checkpoint before this: a lock that was taken is always given back
                 self._slot.fill(active)
                 self._nursery.start_soon(self._live, active)

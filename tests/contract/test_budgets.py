@@ -1,5 +1,6 @@
 """CONTRACT section 8: runs that end at a batch's end because what a person would spend is spent."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -238,6 +239,21 @@ async def test_a_run_under_way_keeps_the_budget_that_it_began_with(tmp_path: Pat
         assert (await subject.complete(started["run_id"]))["status"] == "completed"
         done = await tagged_by(subject, file_ids=list(range(1, 61)))
         assert (done["status"], done["processed_files"]) == ("quota_exhausted", 20)
+
+
+async def test_a_start_keeps_the_budget_that_it_was_called_with(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    calls = [("set_budget", {"max_requests": 2}), ("auto_tag_files", {"batch_size": 10}), ("set_budget", {})]
+    lines = [
+        json.dumps({"jsonrpc": "2.0", "id": f"call {number}", "method": method, "params": params})
+        for number, (method, params) in enumerate(calls)
+    ]
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        await subject.send_line("\n".join(lines).encode())
+        started = await subject.wait_for(lambda m: m.get("id") == "call 1")
+        done = await subject.complete(started["result"]["run_id"])
+        assert (done["status"], gemini.arrived) == ("quota_exhausted", 2)
+        assert (await subject.tag(batch_size=10))["status"] == "completed"
 
 
 async def test_retries_and_dry_runs_keep_to_the_budget_too(tmp_path: Path) -> None:
