@@ -1,6 +1,7 @@
 """archive: what is told of a run that ends in the very moment in which it is looked up."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from sidecar.library.lock import RunLock
 from sidecar.library.store import Library, open_library
 from sidecar.runs import archive
 from sidecar.runs.archive import Archive
+from sidecar.runs.run_lock import give_back, take_run_lock
 from tests import harness
 
 RUNNING = "UPDATE auto_tag_runs SET status = 'running', ended_at = NULL"
@@ -125,6 +127,28 @@ async def test_a_run_of_another_process_goes_on(tagged: harness.Library) -> None
     assert lock.take()
     assert await statuses(tagged) == [RunStatus.RUNNING] * 2
     lock.release()
+
+
+async def test_who_holds_the_lock_for_a_moment_is_no_run(
+    tagged: harness.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = RunLock(tagged.path)
+    monkeypatch.setattr(time, "sleep", lambda _: lock.release())
+    assert lock.take()
+    assert await statuses(tagged) == [RunStatus.INTERRUPTED] * 2
+
+
+async def test_while_the_lock_is_held_for_another_run_of_this_process_one_that_goes_on_is_dead(
+    tagged: harness.Library,
+) -> None:
+    async with open_library(tagged.path) as opened:
+        looked_up = Archive(opened)
+        lock = await take_run_lock(opened)
+        [run] = await looked_up.recent(20)
+        assert run.status is RunStatus.INTERRUPTED
+        lock.run_id = run.run_id
+        assert (await looked_up.summary(None)).status is RunStatus.RUNNING
+        await give_back(opened, lock)
 
 
 async def test_a_run_that_ends_between_its_row_and_its_lock_was_not_interrupted(

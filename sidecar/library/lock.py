@@ -37,10 +37,12 @@ _FAULTS = {
 class RunLock:
     """Held from `take` to `release`, or to the death of the process.
 
-    Both touch the disk, so that the trio thread goes by `taken` and `given_back`.
+    Both touch the disk, so that the trio thread goes by `taken` and `given_back`. `run_id`: the run that it is
+    held for, known before that is booked.
     """
 
     def __init__(self, database: Path) -> None:
+        self.run_id: str | None = None
         self._database = database
         self._lock: BaseFileLock | None = None
 

@@ -21,6 +21,7 @@ from sidecar.contract import DatabaseStatus
 from sidecar.library.connections import Shape, open_library_file
 from sidecar.library.faults import Fault, LibraryError, translated
 from sidecar.library.file import Look, identity_of, is_writable, log_of, look_at
+from sidecar.library.lock import RunLock
 from sidecar.library.readers import READ_PATIENCE_SECONDS, Readers
 from sidecar.library.writer import Transaction, Writer
 
@@ -50,6 +51,7 @@ class Library:
 
     def __init__(self, path: Path | None, nursery: trio.Nursery) -> None:
         self.path = path
+        self.run_lock: RunLock | None = None  # while this process holds it for a run
         self._nursery = nursery
         self._readers: Readers | None = None
         self._writer: Writer | None = None

@@ -99,6 +99,7 @@ class _ApplyingRun:
         Raises LibraryError; what was written before stays.
         """
         with revision.scope:
+            revision.lock.run_id = self._run.run_id
             row, tables = await self._library.write(self._book)
             self._knowledge.adopt(tables)
             revision.becomes(self._run.run_id)

@@ -1,6 +1,8 @@
 """Runs of the past and of other processes, as the database and this process's memory have them."""
 
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -17,6 +19,9 @@ from sidecar.library.store import Library
 from sidecar.runs.summary import lacks_message, with_message
 
 KEPT_SUMMARIES = 32
+LOOKS = 3
+"""Who holds the run lock each time has a run; others hold it for a moment."""
+LOOK_SECONDS = 0.01
 
 
 class Lists(Struct, frozen=True):
@@ -35,6 +40,7 @@ class Archive:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+        self._probing = threading.Lock()
         self._ended: dict[str, tuple[RunSummary, Sequence[FileFailure]]] = {}
 
     def remember(self, summary: RunSummary, unsaved: Sequence[FileFailure]) -> None:
@@ -96,7 +102,7 @@ class Archive:
         """What the rows say of runs, and what this process knows better: their end may not have been saved."""
 
         def told(connection: sqlite3.Connection, _shape: Shape) -> list[RunSummary]:
-            found = _with_interrupted(connection, query, self._library)
+            found = _with_interrupted(connection, query, self._library, self._probing)
             return [
                 with_message(summary, run_reads.kind(connection, summary.run_id))
                 if lacks_message(summary)
@@ -109,28 +115,46 @@ class Archive:
 
 
 def _with_interrupted(
-    connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], list[RunSummary]], library: Library
+    connection: sqlite3.Connection,
+    query: Callable[[sqlite3.Connection], list[RunSummary]],
+    library: Library,
+    probing: threading.Lock,
 ) -> list[RunSummary]:
     """What `query` finds; a run whose process has died is `interrupted`.
 
     Its row says `running`, as that of a run which goes on, here or in another process. The run lock tells them
-    apart: while we hold it nobody runs. We hold it for an instant only: a run that begins meanwhile is refused.
+    apart: while we hold it nobody else runs. Where we do not we take it for an instant only: a run that begins
+    meanwhile waits for that, and so does who looks at the same time, here (`probing`) or in another process.
     """
-    summaries = query(connection)
-    if all(found.status is not RunStatus.RUNNING for found in summaries):
-        return summaries
+    found = query(connection)
+    for look in range(LOOKS):
+        if all(summary.status is not RunStatus.RUNNING for summary in found):
+            break
+        if look:
+            time.sleep(LOOK_SECONDS)
+        with probing:
+            is_known, dead = _dead_run(connection, library)
+        found = query(connection)  # once more: what is not dead may have ended since
+        if is_known:
+            return [_interrupted(summary, dead) for summary in found]
+    return found
+
+
+def _dead_run(connection: sqlite3.Connection, library: Library) -> tuple[bool, str | None]:
+    """Whether that can be told now; and which run is marked as running though its process has died."""
+    if (held := library.run_lock) is not None:
+        dead = run_reads.running_run(connection)
+        return library.run_lock is held, None if dead == held.run_id else dead
     lock = RunLock(library.known_path)
     try:
         if not lock.take():
-            return summaries
+            return False, None
     except LibraryError:  # where nobody can take the lock nobody runs
-        return [_interrupted(found, found.run_id) for found in summaries]
+        return True, run_reads.running_run(connection)
     try:
-        dead = run_reads.running_run(connection)  # while we hold the lock nobody runs
+        return True, run_reads.running_run(connection)  # while we hold the lock nobody runs
     finally:
         lock.release()
-    # Once more: what is not dead may have ended since.
-    return [_interrupted(found, dead) for found in query(connection)]
 
 
 def _interrupted(summary: RunSummary, dead: str | None) -> RunSummary:

@@ -23,6 +23,7 @@ from sidecar.tagging.prompts import TOKENS_A_FILE, estimated_tokens, rules_finge
 
 
 async def book(
+    run_id: str,
     library: Library,
     knowledge: Knowledge,
     budget: Budget,
@@ -40,7 +41,7 @@ async def book(
     now = datetime.now(UTC)
     kind = RunKind.NAMED if named else RunKind.UNTAGGED
     new = NewRun(
-        run_id=new_run_id(),
+        run_id=run_id,
         mode=params.mode,
         dry_run=params.dry_run,
         model=settings.model,

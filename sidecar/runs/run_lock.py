@@ -7,7 +7,7 @@ import trio
 from sidecar.contract import ActiveRunData, Code, RpcError
 from sidecar.library import run_reads
 from sidecar.library.connections import Shape
-from sidecar.library.lock import RunLock, taken
+from sidecar.library.lock import RunLock, given_back, taken
 from sidecar.library.store import Library
 
 HOLDER_PATIENCE_SECONDS = 1.0
@@ -32,8 +32,15 @@ async def take_run_lock(library: Library) -> RunLock:
             if holder is not None and trio.current_time() >= asked_at + PASSING_SECONDS:
                 raise run_active(holder, ELSEWHERE)
             await trio.sleep(PROBE_SECONDS)
+        library.run_lock = lock
         return lock
     raise run_active(None, ELSEWHERE)
+
+
+async def give_back(library: Library, lock: RunLock) -> None:
+    """No cancel keeps it from that."""
+    library.run_lock = None  # before: who relies on it must not do so when it is another's
+    await given_back(lock)
 
 
 def _running_run(connection: sqlite3.Connection, _shape: Shape) -> str | None:

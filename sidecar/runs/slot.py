@@ -11,9 +11,8 @@ from typing import TypeVar
 import trio
 
 from sidecar.contract import Code, RpcError
-from sidecar.library.lock import given_back
 from sidecar.library.store import Library
-from sidecar.runs.run_lock import run_active
+from sidecar.runs.run_lock import give_back, run_active
 from sidecar.runs.under_way import ActiveRun, Revision
 
 CUT_OFF = "Tagging was cancelled before it had begun."
@@ -77,7 +76,7 @@ class Slot:
 
     async def free(self, under_way: ActiveRun | Revision) -> None:
         """It is over: the next may start, here or in another process."""
-        await given_back(under_way.lock)
+        await give_back(self._library, under_way.lock)
         self.under_way = None
         under_way.stopped.set()
 

@@ -9,16 +9,15 @@ from sidecar.contract import AutoTagParams, Budget, Code, Event, RetryParams, Rp
 from sidecar.gemini.requests import ApiVersions
 from sidecar.library import queries
 from sidecar.library.faults import LibraryError
-from sidecar.library.lock import given_back
 from sidecar.library.store import Library
 from sidecar.runs.archive import Archive
-from sidecar.runs.booking import book
+from sidecar.runs.booking import book, new_run_id
 from sidecar.runs.choosing import chosen
 from sidecar.runs.delays import Delays
 from sidecar.runs.ends import Ends
 from sidecar.runs.knowledge import Knowledge
 from sidecar.runs.run import Run
-from sidecar.runs.run_lock import take_run_lock
+from sidecar.runs.run_lock import give_back, take_run_lock
 from sidecar.runs.selection import Selection
 from sidecar.runs.under_way import ActiveRun
 from sidecar.settings import Settings
@@ -87,13 +86,14 @@ class Starter(Struct, frozen=True):
                 raise
             return _NOTHING, None
         async with AsyncExitStack() as until_under_way:
-            until_under_way.push_async_callback(given_back, lock)
+            until_under_way.push_async_callback(give_back, self.library, lock)
             params, selection = await self._choice(call, settings)
             if not selection.total_files:
                 return _NOTHING, None
             await self.ends.catch_up()
+            lock.run_id = new_run_id()
             plan, allowance = await book(
-                self.library, self.knowledge, budget, params, settings, selection, named=call.named
+                lock.run_id, self.library, self.knowledge, budget, params, settings, selection, named=call.named
             )
             version = self.versions.at(settings.base_url)
             held_until = self.delays.until(plan.settings)

@@ -7,6 +7,7 @@ import trio
 
 from sidecar.demo import standin
 from tests import harness
+from tests.contract.scenes import stopped_after
 
 ROUNDS = 25
 
@@ -69,3 +70,19 @@ async def test_sigkill_at_random_instants(tmp_path: Path) -> None:
                 done = await subject.tag()
                 assert done["processed_files"] == 2000 - tagged and done["failed_files"] == 0
     assert library.tagged == library.scalar("SELECT count(*) FROM auto_tag_history") == 2000
+
+
+async def test_a_killed_run_is_interrupted_also_while_the_next_starts(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 40)
+    async with stopped_after(1, library) as subject:
+        killed = subject.events("tagging-progress")[0]["run_id"]
+        await subject.kill()
+    async with standin.running() as gemini, harness.start(library, gemini) as subject:
+        with library.edited():
+            asked = await subject.send("auto_tag_files")
+            for _ in range(20):  # each is a round of the sidecar's event loop: by then it holds the run lock
+                await subject.result("status")
+            assert [run["status"] for run in await subject.result("list_runs")] == ["interrupted"]
+            assert (await subject.result("get_run", run_id=killed))["status"] == "interrupted"
+        started = await subject.wait_for(lambda m: harness.is_answer(m, asked))
+        assert (await subject.complete(started["result"]["run_id"]))["processed_files"] == 30
