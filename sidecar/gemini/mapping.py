@@ -20,6 +20,8 @@ MOST_UNUSABLE = 8
 """So many unusable answers lead to one tag at fault among a hundred; where more come, no tag is to blame."""
 
 Ask = Callable[[list[tuple[TagType, str]]], Awaitable[Reply | Stop]]
+Current = Callable[[], Vocabulary]
+"""The vocabulary as it is now: it may change while a request is under way, and a person map a tag to a new one."""
 
 
 class UnknownTags:
@@ -29,13 +31,13 @@ class UnknownTags:
         self.mappings = mappings
         self._asking: dict[Key, trio.Event] = {}
 
-    async def learn(self, tags: Iterable[RawTags], vocabulary: Vocabulary, ask: Ask) -> Stop | None:
+    async def learn(self, tags: Iterable[RawTags], vocabulary: Current, ask: Ask) -> Stop | None:
         """Fills the mappings until all of `tags` are known or given up.
 
         Returns why some stay unresolved: End when the run has to end, else the reason for this batch.
         """
         raw_tags = list(tags)
-        while unknown := self.mappings.unknown(raw_tags, vocabulary):
+        while unknown := self.mappings.unknown(raw_tags, vocabulary()):
             # Looked at anew after each request: what others ask for meanwhile is theirs.
             mine = [(key, raw) for key, raw in unknown.items() if key not in self._asking]
             if not mine:
@@ -46,7 +48,7 @@ class UnknownTags:
                 return stop
         return None
 
-    async def _ask(self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask) -> Stop | None:
+    async def _ask(self, tags: dict[Key, str], vocabulary: Current, ask: Ask) -> Stop | None:
         answered = trio.Event()
         self._asking.update(dict.fromkeys(tags, answered))
         try:
@@ -57,12 +59,12 @@ class UnknownTags:
             answered.set()
 
     async def _settle(
-        self, tags: dict[Key, str], vocabulary: Vocabulary, ask: Ask, unusable: list[Halve]
+        self, tags: dict[Key, str], vocabulary: Current, ask: Ask, unusable: list[Halve]
     ) -> Stop | None:
         """Asks for these tags, by halves where they cannot be answered together. Returns what `learn` returns."""
         outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
         if isinstance(outcome, Reply):
-            rest, is_refused = self._take(outcome, tags, vocabulary), outcome.fault is not None
+            rest, is_refused = self._take(outcome, tags, vocabulary()), outcome.fault is not None
         elif isinstance(outcome, Halve) and not outcome.foreign:
             if outcome.reason is Reason.BAD_RESPONSE:
                 unusable.append(outcome)

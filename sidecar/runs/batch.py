@@ -97,7 +97,7 @@ class Batch:
             raise LibraryError(Fault.NO_VOCABULARY)
         unresolved = await knowledge.unknown_tags.learn(
             tags.values(),
-            knowledge.vocabulary,
+            lambda: knowledge.vocabulary,
             lambda unknown: calls.ask(prompt.mapping(unknown), self.number, self.meter),
         )
         return unresolved if isinstance(unresolved, End) else Asked(tags, not_tagged, unresolved)

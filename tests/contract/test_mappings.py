@@ -1,6 +1,7 @@
 """CONTRACT sections 2 and 6: the mapping cache as a settings page lists, sets and deletes it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,26 @@ async def test_what_a_batch_learnt_while_the_shell_wrote_is_not_asked_for_again(
         await subject.tag(file_ids=[2])
         assert asked(gemini) == 1
         assert await subject.result("list_tag_mappings") == [pub("place:tavern", 2)]
+
+
+async def test_gemini_does_not_overrule_who_maps_a_tag_to_a_new_one_while_it_is_asked(tmp_path: Path) -> None:
+    library = harness.library(tmp_path, 5)
+    tagging = keyword("cavern")
+    mapped = standin.ok([{"type": "keyword", "invalid": "cavern", "valid": "biome:cave"}])
+    gate = trio.Event()
+
+    def script(received: Received) -> Reply | None:
+        return replace(mapped, gate=gate) if received.kind == "mapping" else tagging(received)
+
+    async with standin.running(script=script) as gemini, harness.start(library, gemini) as subject:
+        run_id = (await subject.result("auto_tag_files"))["run_id"]
+        with trio.fail_after(20):
+            await gemini.wait_for(2)
+        library.execute("INSERT INTO tag_vocabulary (tag_type, tag_value) VALUES ('keywords', 'biome:grotto')")
+        named = {"tag_type": "keyword", "invalid_tag": "cavern", "valid_tag": "biome:grotto"}
+        await subject.result("set_tag_mapping", **named)
+        gate.set()
+        assert (await subject.complete(run_id))["processed_files"] == 5
+        rows = await subject.result("list_tag_mappings")
+        assert [row["valid_tag"] for row in rows if row["invalid_tag"] == "cavern"] == ["biome:grotto"]
+    assert library.scalar("SELECT count(*) FROM rpg_tags WHERE tag_value = 'biome:grotto'") == 5
