@@ -14,7 +14,10 @@ import trio
 import trio.testing
 from msgspec import UNSET, Struct, UnsetType, field
 
+from sidecar.contract import AutoTagParams, Completion, Event, RunDetails
+from sidecar.demo import standin
 from sidecar.demo.library import create_library
+from sidecar.demo.standin import Reply
 from sidecar.redaction import Redactor
 from sidecar.rpc import jsonrpc
 from sidecar.rpc.jsonrpc import PIECE_ITEMS, is_large, large_result_line, result_line
@@ -110,6 +113,40 @@ async def test_while_a_large_answer_is_encoded_others_are_sent(
             os.close(ends["to_sidecar"])
     assert small["id"] == "small" and large["id"] == "large"
     assert len(large["result"]) == small["result"]["count"] > PIECE_ITEMS
+
+
+async def test_one_about_a_run_that_ends_while_it_is_encoded_tells_the_end(
+    tmp_path: Path, ends: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_library(tmp_path / "library.db", files=3)
+    may_answer, begun, ended = trio.Event(), threading.Event(), threading.Event()
+
+    def slow(call_id: bytes, result: object) -> bytes:
+        begun.set()
+        assert ended.wait(PATIENCE_SECONDS)
+        return large_result_line(call_id, result)
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Completion):
+            ended.set()
+
+    monkeypatch.setattr(jsonrpc, "large_result_line", slow)
+    monkeypatch.setattr(jsonrpc, "is_large", lambda result: isinstance(result, RunDetails))
+    outbox = Outbox(ends["stdout"])
+    with trio.fail_after(PATIENCE_SECONDS), os.fdopen(ends["from_sidecar"], "rb", closefd=False) as answers:
+        async with standin.running(script=lambda _: Reply(gate=may_answer)) as gemini:
+            settings = Settings(database=tmp_path / "library.db", api_key="k" * 20, base_url=gemini.base_url)
+            async with running_app(settings, emit, Redactor()) as app, trio.open_nursery() as nursery:
+                nursery.start_soon(Server(app, outbox).read, ends["stdin"])
+                _, active = await app.runs.start(AutoTagParams(dry_run=True), settings)
+                assert active is not None
+                active.release()
+                os.write(ends["to_sidecar"], b'{"jsonrpc":"2.0","id":1,"method":"get_run"}\n')
+                assert await trio.to_thread.run_sync(begun.wait, PATIENCE_SECONDS)
+                may_answer.set()
+                told = json.loads(await trio.to_thread.run_sync(answers.readline))["result"]
+                os.close(ends["to_sidecar"])
+    assert (told["status"], told["processed_files"], len(told["proposals"])) == ("completed", 3, 3)
 
 
 async def test_a_refused_call_leaves_nothing_of_its_params_behind(tmp_path: Path, ends: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar, TypeVarTuple, assert_never
+from typing import Any, TypeVar, TypeVarTuple, assert_never
 
 import trio
 from msgspec import Struct
@@ -166,10 +166,9 @@ class Server:
         answer = Answer(None)
         try:
             answer = await call(self._app, item.method, item.params)
-            if jsonrpc.is_large(answer.result):
-                line = await self._in_thread(jsonrpc.large_result_line, item.id or jsonrpc.NULL_ID, answer.result)
-            else:
-                line = jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
+            line = await self._line(item, answer)
+            if answer.is_over is not None and answer.is_over():
+                line = await self._line(item, await call(self._app, item.method, item.params))
         except RpcError as error:
             text = self._app.redactor.redact(error.message)
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, error.code, text, error.data)
@@ -178,6 +177,11 @@ class Server:
             log.exception("a call failed")
             line = jsonrpc.error_line(item.id or jsonrpc.NULL_ID, Code.INTERNAL_ERROR, OWN_ERROR)
         return (line if item.id is not None else b""), answer.then or _nothing
+
+    async def _line(self, item: jsonrpc.Call, answer: Answer[Any]) -> bytes:
+        if jsonrpc.is_large(answer.result):
+            return await self._in_thread(jsonrpc.large_result_line, item.id or jsonrpc.NULL_ID, answer.result)
+        return jsonrpc.result_line(item.id or jsonrpc.NULL_ID, answer.result)
 
     async def _send(self, line: bytes) -> None:
         """Puts it on its way to the shell."""

@@ -44,7 +44,11 @@ async def running_app(settings: Settings, emit: Callable[[Event], None], redacto
 
 
 class Answer(Struct, Generic[R], frozen=True):
-    """A result, and what is to happen once it is on its way to the shell."""
+    """A result, and what is to happen once it is on its way to the shell.
+
+    `is_over`: whether it has been overtaken; to make a large line takes a while.
+    """
 
     result: R
     then: Callable[[], None] | None = None
+    is_over: Callable[[], bool] | None = None

@@ -49,7 +49,9 @@ async def undo_run(app: App, params: UndoParams) -> Answer[Undone]:
 
 async def get_run(app: App, params: RunParams) -> Answer[RunDetails]:
     """Where a run stands, the files that it could not tag, and a dry run's proposals."""
-    return Answer(await app.runs.details(params.run_id))
+    details = await app.runs.details(params.run_id)
+    goes_on = app.runs.active_run_id == details.run_id
+    return Answer(details, is_over=lambda: goes_on and app.runs.active_run_id != details.run_id)
 
 
 async def list_runs(app: App, params: ListRunsParams) -> Answer[list[RunSummary]]:
