@@ -23,8 +23,8 @@ class Way:
 
     Guarantees: at most `pace.concurrency` requests are under way; none leaves while a delay that Gemini
     asked for runs, or while an answer is read that may ask for one; a place is held from just before a
-    request's first byte to the last of its answer (of a refusal, and in an outage of any answer: until it has been
-    judged), never while waiting; after `close` none leaves.
+    request's first byte to the last of its answer (of a refusal, and in an outage of any answer, until it has
+    been judged), never while waiting; after `close` none leaves.
     """
 
     def __init__(self, pace: Pace, limits: Limits, on_wait: Callable[[], None]) -> None:
@@ -32,10 +32,10 @@ class Way:
         self._is_closed = False
         self._limits = limits
         self._on_wait = on_wait
-        self._limiter = trio.CapacityLimiter(pace.concurrency)
+        self.limiter = trio.CapacityLimiter(pace.concurrency)
+        self.unjudged: set[Turn] = set()
         self._news = trio.Event()
         self._under_way: set[trio.CancelScope] = set()
-        self._unjudged: set[Turn] = set()
         self._end_of_outage: End | None = None
 
     def close(self) -> None:
@@ -58,11 +58,13 @@ class Way:
 
     def turn(self, may_leave: Callable[[], bool]) -> "Turn":
         """One for a request that leaves only if `may_leave` says so in the last instant, too."""
+        return Turn(self, lambda: not self._is_closed and self._is_free(trio.current_time()) and may_leave())
 
-        def is_free() -> bool:
-            return not self._is_closed and self._is_free(trio.current_time()) and may_leave()
-
-        return Turn(self._limiter, is_free, self._is_outage, self._unjudged, self._tell)
+    def judged(self, turn: "Turn") -> None:
+        """What its answer asked for is known. Idempotent."""
+        if turn in self.unjudged:
+            self.unjudged.remove(turn)
+            self._tell()
 
     @contextmanager
     def while_outage_may_last(self) -> Iterator[None]:
@@ -99,10 +101,7 @@ class Way:
             self._on_wait()
 
     def _is_free(self, now: float) -> bool:
-        return not self._unjudged and self.pace.wait_seconds(now) == 0
-
-    def _is_outage(self) -> bool:
-        return self.pace.outage_since is not None
+        return not self.unjudged and self.pace.wait_seconds(now) == 0
 
     def _tell(self) -> None:
         self._news.set()
@@ -110,8 +109,8 @@ class Way:
 
     def _follow_pace(self) -> None:
         self._tell()  # an outage may have ended before its next probe was due
-        if self._limiter.total_tokens != self.pace.concurrency:
-            self._limiter.total_tokens = self.pace.concurrency
+        if self.limiter.total_tokens != self.pace.concurrency:
+            self.limiter.total_tokens = self.pace.concurrency
         for scope in self._under_way:
             scope.deadline = self.pace.outage_ends_at
 
@@ -122,25 +121,15 @@ class Turn(Place):
     `entered_at`: when it was given; before that, when it was asked for.
     """
 
-    def __init__(
-        self,
-        limiter: trio.CapacityLimiter,
-        may_leave: Callable[[], bool],
-        is_outage: Callable[[], bool],
-        unjudged: set["Turn"],
-        on_judged: Callable[[], None],
-    ) -> None:
+    def __init__(self, way: Way, may_leave: Callable[[], bool]) -> None:
         self.entered_at = trio.current_time()
         self.used = False
-        self._limiter = limiter
+        self._way = way
         self._may_leave = may_leave
-        self._is_outage = is_outage
-        self._unjudged = unjudged
-        self._on_judged = on_judged
         self._taken = False
 
     async def enter(self) -> None:
-        await self._limiter.acquire_on_behalf_of(self)
+        await self._way.limiter.acquire_on_behalf_of(self)
         self._taken = True
         self.entered_at = trio.current_time()
         self.check()
@@ -151,16 +140,14 @@ class Turn(Place):
             raise NotSent
 
     def refused(self) -> None:
-        self._unjudged.add(self)
+        self._way.unjudged.add(self)
 
     def answered(self) -> None:
-        if not self._is_outage():  # the next probe has to wait for what is said of this one
+        if self._way.pace.outage_since is None:  # else the next probe has to wait for what is said of this one
             self.leave()
 
     def leave(self) -> None:
         if self._taken:
             self._taken = False
-            self._limiter.release_on_behalf_of(self)
-        if self in self._unjudged:
-            self._unjudged.remove(self)
-            self._on_judged()
+            self._way.limiter.release_on_behalf_of(self)
+        self._way.judged(self)

@@ -41,6 +41,10 @@ class Knowledge:
         self.exclusions_version = 0
         """Rises whenever this process excludes files."""
 
+    def files_excluded(self) -> None:
+        """This process has excluded files: requests that wait are looked at anew before they are sent."""
+        self.exclusions_version += 1
+
     @property
     def mappings(self) -> Mappings:
         """The mapping cache in memory."""

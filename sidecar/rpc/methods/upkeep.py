@@ -91,7 +91,7 @@ async def add_exclusion(app: App, params: ExclusionParams) -> Answer[Exclusion]:
         return added
 
     entry = await app.library.write(write, dates_reads=True)
-    app.runs.knowledge.exclusions_version += 1
+    app.runs.knowledge.files_excluded()
     return Answer(entry)
 
 
