@@ -125,7 +125,9 @@ async def test_nothing_starts_once_the_process_is_ending(tmp_path: Path) -> None
     library = harness.library(tmp_path, 20)
     async with standin.running(latency_seconds=60) as gemini, harness.start(library, gemini, anew=True) as subject:
         second = START.replace(b'"a"', b'"c"')
-        await subject.send_line(START + b"\n" + SHUTDOWN + b"\n" + second)
+        await subject.send_line(START)
+        assert (await answer(subject, "a"))["result"]["status"] == "started"
+        await subject.send_line(SHUTDOWN + b"\n" + second)
         assert await subject.exit_code(2) == 0
         assert (await answer(subject, "c"))["error"]["code"] in (-32001, -32002)
         assert len(subject.events(harness.COMPLETE)) == 1
