@@ -20,8 +20,8 @@ MOST_UNUSABLE = 8
 """So many unusable answers lead to one tag at fault among a hundred; where more come, no tag is to blame."""
 
 Ask = Callable[[list[tuple[TagType, str]]], Awaitable[Reply | Stop]]
-Current = Callable[[], Vocabulary]
-"""The vocabulary as it is now: it may change while a request is under way, and a person map a tag to a new one."""
+VocabularyNow = Callable[[], Vocabulary]
+"""It may change while a request is under way, and a person map a tag to a new one."""
 
 
 class UnknownTags:
@@ -31,7 +31,7 @@ class UnknownTags:
         self.mappings = mappings
         self._asking: dict[Key, trio.Event] = {}
 
-    async def learn(self, tags: Iterable[RawTags], vocabulary: Current, ask: Ask) -> Stop | None:
+    async def learn(self, tags: Iterable[RawTags], vocabulary: VocabularyNow, ask: Ask) -> Stop | None:
         """Fills the mappings until all of `tags` are known or given up.
 
         Returns why some stay unresolved: End when the run has to end, else the reason for this batch.
@@ -48,7 +48,7 @@ class UnknownTags:
                 return stop
         return None
 
-    async def _ask(self, tags: dict[Key, str], vocabulary: Current, ask: Ask) -> Stop | None:
+    async def _ask(self, tags: dict[Key, str], vocabulary: VocabularyNow, ask: Ask) -> Stop | None:
         answered = trio.Event()
         self._asking.update(dict.fromkeys(tags, answered))
         try:
@@ -59,7 +59,7 @@ class UnknownTags:
             answered.set()
 
     async def _settle(
-        self, tags: dict[Key, str], vocabulary: Current, ask: Ask, unusable: list[Halve]
+        self, tags: dict[Key, str], vocabulary: VocabularyNow, ask: Ask, unusable: list[Halve]
     ) -> Stop | None:
         """Asks for these tags, by halves where they cannot be answered together. Returns what `learn` returns."""
         outcome = await ask([(kind, raw) for (kind, _), raw in tags.items()])
